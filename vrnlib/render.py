@@ -1,0 +1,75 @@
+"""Z-buffer rasteriser and shading for synthetic photographs (taught in `notebooks/01_face_databases`)."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def _rasterise(vertices, faces, height, width, tri, bary, depth):
+    for f in range(faces.shape[0]):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay, bx, by, cx, cy = (
+            vertices[i, 0], vertices[i, 1], vertices[j, 0], vertices[j, 1], vertices[k, 0], vertices[k, 1],
+        )
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-9:
+            continue
+        x0, x1 = max(0, int(np.ceil(min(ax, bx, cx)))), min(width - 1, int(np.floor(max(ax, bx, cx))))
+        y0, y1 = max(0, int(np.ceil(min(ay, by, cy)))), min(height - 1, int(np.floor(max(ay, by, cy))))
+        za, zb, zc = vertices[i, 2], vertices[j, 2], vertices[k, 2]
+        inv = 1.0 / area
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inv
+                wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inv
+                wa = 1.0 - wb - wc
+                if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
+                    continue
+                z = wa * za + wb * zb + wc * zc
+                if z > depth[y, x]:
+                    depth[y, x] = z
+                    tri[y, x] = f
+                    bary[y, x, 0] = wb
+                    bary[y, x, 1] = wc
+
+
+def rasterise(vertices: np.ndarray, faces: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Front-most triangle per pixel (orthographic camera, viewer at +z).
+
+    Parameters
+    ----------
+    vertices : (V, 3) float32, pixels: x right, y down, z towards the viewer.
+    faces : (F, 3) int32.
+
+    Returns
+    -------
+    tri (H, W) int32, index of the visible triangle or -1; bary (H, W, 2) float32, weights of its second and third corner;
+    depth (H, W) float32, z of the surface, -inf where nothing is seen.
+    """
+    tri = np.full((height, width), -1, np.int32)
+    bary = np.zeros((height, width, 2), np.float32)
+    depth = np.full((height, width), -np.inf, np.float32)
+    _rasterise(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), height, width, tri, bary, depth)
+    return tri, bary, depth
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals (V, 3) float32 by the right-hand rule on the numbers of `vertices` (V, 3)."""
+    out = np.zeros((len(vertices), 3), np.float32)
+    _accumulate_normals(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), out)
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate_normals(vertices, faces, out):
+    for f in range(faces.shape[0]):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[j, 0] - vertices[i, 0], vertices[j, 1] - vertices[i, 1], vertices[j, 2] - vertices[i, 2]
+        vx, vy, vz = vertices[k, 0] - vertices[i, 0], vertices[k, 1] - vertices[i, 1], vertices[k, 2] - vertices[i, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for v in (i, j, k):
+            out[v, 0] += nx
+            out[v, 1] += ny
+            out[v, 2] += nz
