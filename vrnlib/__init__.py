@@ -1,7 +1,7 @@
 """vrnlib: a reproduction of VRN, 3D face reconstruction from one photograph by direct volumetric regression.
 
-Jackson, Bulat, Argyriou and Tzimiropoulos, ICCV 2017. Importing the package is cheap: nothing heavy (torch, numpy,
-matplotlib) is loaded before the first use. The tour starts at ``notebooks/00_start_here.ipynb``.
+Jackson, Bulat, Argyriou and Tzimiropoulos, ICCV 2017. Importing the package is cheap: nothing heavy (torch,
+numpy, matplotlib) is loaded before the first use. The tour starts at ``notebooks/00_start_here.ipynb``.
 
 >>> import vrnlib
 >>> face = vrnlib.reconstruct("photo.jpg")        # doctest: +SKIP
@@ -41,9 +41,9 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     """Keeps `vrnlib.reconstruct` the function.
 
-    The import system binds a submodule to its name in the package, so ``from vrnlib.reconstruct import Face`` would
-    turn the public function `vrnlib.reconstruct` into the module of the same name. The module itself stays reachable as
-    ``sys.modules["vrnlib.reconstruct"]``.
+    The import system binds a submodule to its name in the package, so ``from vrnlib.reconstruct import Face``
+    would turn the public function `vrnlib.reconstruct` into the module of the same name. The module itself
+    stays reachable as ``sys.modules["vrnlib.reconstruct"]``.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -83,7 +83,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     draws = {
         "brow_thickness": rng.uniform(2.0, 5.5), "brow_opacity": rng.uniform(0.25, 0.95), "brow_height": rng.normal(0, 1.2),
         "moustache": rng.uniform(0, 0.9) if bearded else 0.0, "beard": rng.uniform(0.1, 0.95) if bearded else rng.choice([0, 0.12]),
-        "beard_height": rng.uniform(-8, 8), "stubble_noise": rng.uniform(0.1, 0.6), "hairline": rng.uniform(36, 72),
+        "beard_height": rng.uniform(-8, 8), "stubble_noise": rng.uniform(0.1, 0.6), "hairline": rng.uniform(44, 84),
         "hairline_curve": rng.uniform(0, 30), "side": rng.uniform(-56, -38), "freckles": rng.uniform(0.2, 0.8) if rng.random() < 0.15 else 0.0,
         "mottle": rng.uniform(0.03, 0.16), "blush": rng.uniform(0, 0.35), "liner": rng.uniform(0.0, 0.8), "pupil": rng.uniform(1.5, 3.0),
         "u0": rng.uniform(0, 256), "v0": rng.uniform(0, 256), "lid_shade": rng.uniform(0, 0.3), "hair_noise": rng.uniform(0.15, 0.6),
@@ -91,7 +91,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     }  # fmt: skip
     for name, value in draws.items():
         v[_V[name]] = value
-    thickness = 0.0 if rng.random() < 0.2 else rng.uniform(2, 28)
+    thickness = 0.0 if rng.random() < 0.2 else rng.uniform(2, 26) * rng.uniform(0.3, 1)
     long_hair = None
     if v[_V["scalp"]] and rng.random() < 0.4:
         long_hair = (rng.uniform(-10, 200), rng.uniform(4, 26), rng.uniform(0.9, 1.5))

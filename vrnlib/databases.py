@@ -83,7 +83,7 @@ def _photographs() -> list[np.ndarray]:
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     # A (size, size, 3) float32 0..1 background: photograph, smooth gradient, plain wall or blotches.
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.55:
         pictures = _photographs()
         p = pictures[rng.integers(len(pictures))]
         y, x = (int(rng.integers(0, max(1, p.shape[i] - size))) for i in (0, 1))
@@ -93,9 +93,9 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
         out = out[:, ::-1] if rng.random() < 0.5 else out
         return np.clip(out * rng.uniform(0.4, 1.3) * rng.normal(1, 0.1, 3), 0, 1).astype(np.float32)
     corners = rng.random((2, 2, 3)).astype(np.float32)
-    if kind < 0.75:
+    if kind < 0.8:
         corners = corners * 0.35 + rng.random(3).astype(np.float32) * 0.65
-    cells = 2 if kind < 0.85 else int(rng.integers(3, 12))
+    cells = 2 if kind < 0.9 else int(rng.integers(3, 12))
     grid = corners if cells == 2 else np.clip(rng.random(3) * 0.6 + 0.5 * rng.random((cells, cells, 3)), 0, 1).astype(np.float32)
     return cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC if cells == 2 else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_NEAREST])))
 
@@ -209,17 +209,19 @@ class SynthLP:
         self.seed = seed
         self.augment = Augmentation() if augment is True else (augment or None)
         self.truth = truth
-        self._last: tuple[int, np.ndarray, Look] | None = None
+        self._faces: dict[int, tuple[np.ndarray, Look]] = {}
 
     def __len__(self) -> int:
         return 10**9
 
     def _face(self, identity: int) -> tuple[np.ndarray, Look]:
-        if self._last is None or self._last[0] != identity:
+        if identity not in self._faces:
+            if len(self._faces) >= 300:  # a block of shuffled training samples holds 256 people (`train.SHUFFLE`)
+                self._faces.pop(next(iter(self._faces)))
             rng = np.random.default_rng((self.seed, 1, identity))
             head = load_basis().vertices(sample_identity(rng) + sample_expression(rng))
-            self._last = (identity, head, sample_look(rng))
-        return self._last[1], self._last[2]
+            self._faces[identity] = (head, sample_look(rng))
+        return self._faces[identity]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         head, look = self._face(index // POSES_PER_FACE)
@@ -291,7 +293,7 @@ def render_sample(
     # exposure: bring the head's brightness to a plausible level, not always the same
     bright = (drawn[..., :3] @ np.array([0.3, 0.59, 0.11], np.float32)).sum() / max(float(alpha.sum()), 1.0)
     skin = float(look.skin @ np.array([0.3, 0.59, 0.11]))
-    target = np.clip(0.10 + 0.35 * skin, 0.03, 0.5) * np.exp(rng.normal(0, 0.35))
+    target = np.clip(0.07 + 0.3 * skin, 0.03, 0.36) * np.exp(rng.normal(0, 0.35))
     linear = drawn[..., :3] * (target / max(bright, 1e-3)) + (1 - alpha) * to_linear(np.clip(background, 0, 1))
     image = linear.astype(np.float32)
     if rng.random() < 0.15:

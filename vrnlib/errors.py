@@ -1,8 +1,9 @@
 """The one exception that is meant for the eyes of a user.
 
-Everything a user can cause (a bad file, a wrong parameter, a missing model) ends in a `VrnError` whose message is one
-clear sentence: what was wrong, where, and what to do about it. The command line prints it without a traceback and exits
-with code 2. Any other exception is a defect of this library and keeps its traceback.
+Everything a user can cause (a bad file, a wrong parameter, a missing model) ends in a `VrnError` whose
+message is one clear sentence: what was wrong, where, and what to do about it. The command line prints it
+without a traceback and exits with code 2. Any other exception is a defect of this library and keeps its
+traceback.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Typed profiles and parameters, checked strictly.
 
-One code path serves every scale of this project; only the values below change. `PROFILES` holds the three scales, and
-`strict` turns a mapping (from a file, a command line, a notebook) into a dataclass, refusing what it does not know.
-The notebook ``00_start_here`` shows the table of profiles.
+One code path serves every scale of this project; only the values below change. `PROFILES` holds the three
+scales, and `strict` turns a mapping (from a file, a command line, a notebook) into a dataclass, refusing what
+it does not know. The notebook ``00_start_here`` shows the table of profiles.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Wiring = Literal["low", "skip"]
 
 
 def depth_of(size: int) -> int:
-    """Number of depth voxels of a volume `size` pixels wide: 200 for 192 (Jackson et al. 2017, Sec. 3.2), made even.
+    """Number of depth voxels of a volume `size` pixels wide: 200 for 192 (Jackson et al. 2017, Sec. 3.2),
+    made even.
 
     Depth voxels are half a pixel deep, so 192 -> 200, 96 -> 100, 32 -> 34.
     """
@@ -35,7 +36,8 @@ class Profile:
     Attributes
     ----------
     name : str
-        ``smoke`` (tests, seconds), ``laptop`` (trained here, two CPU cores) or ``paper`` (the published size).
+        ``smoke`` (tests, seconds), ``laptop`` (trained here, two CPU cores) or ``paper`` (the published
+        size).
     size : int
         Side of the square input crop, and of the volume in x and y, in pixels.
     depth : int
@@ -49,8 +51,8 @@ class Profile:
     levels : int
         Recursion depth of an hourglass (4 in the paper).
     wiring : "low" or "skip"
-        Where the next hourglass is nested: in the pooled branch (``low``, the figure of the paper) or in the branch that
-        is not pooled (``skip``, what the released network does).
+        Where the next hourglass is nested: in the pooled branch (``low``, the figure of the paper) or in the
+        branch that is not pooled (``skip``, what the released network does).
     batch_size : int
         Faces a training step.
     """
@@ -69,9 +71,31 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     p.name: p
     for p in (
-        Profile("smoke", 32, depth_of(32), features=16, modules=1, stacks=2, levels=2, wiring="low", batch_size=4),
-        Profile("laptop", 96, depth_of(96), features=128, modules=3, stacks=2, levels=3, wiring="low", batch_size=16),
-        Profile("paper", 192, depth_of(192), features=256, modules=3, stacks=2, levels=4, wiring="skip", batch_size=6),
+        Profile(
+            "smoke", 32, depth_of(32), features=16, modules=1, stacks=2, levels=2, wiring="low", batch_size=4
+        ),
+        Profile(
+            "laptop",
+            96,
+            depth_of(96),
+            features=128,
+            modules=2,
+            stacks=2,
+            levels=3,
+            wiring="low",
+            batch_size=8,
+        ),
+        Profile(
+            "paper",
+            192,
+            depth_of(192),
+            features=256,
+            modules=3,
+            stacks=2,
+            levels=4,
+            wiring="skip",
+            batch_size=6,
+        ),
     )
 }
 
@@ -85,7 +109,10 @@ def profile(name: str) -> Profile:
         If there is no such profile.
     """
     if name not in PROFILES:
-        raise VrnError(f"unknown profile '{name}'{did_you_mean(str(name), PROFILES)}: choose one of {', '.join(PROFILES)}")
+        raise VrnError(
+            f"unknown profile '{name}'{did_you_mean(str(name), PROFILES)}: "
+            f"choose one of {', '.join(PROFILES)}"
+        )
     return PROFILES[name]
 
 
@@ -95,9 +122,9 @@ def strict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     Parameters
     ----------
     cls : dataclass type
-        Its annotations are the schema. Understood: plain classes, ``X | None``, unions, ``Literal``, ``tuple[...]``,
-        ``list[...]``, ``dict[...]`` and ``Any``. An int is not a bool; a float field accepts (and converts) an int;
-        a tuple field accepts a list, which is what JSON makes of a tuple.
+        Its annotations are the schema. Understood: plain classes, ``X | None``, unions, ``Literal``,
+        ``tuple[...]``, ``list[...]``, ``dict[...]`` and ``Any``. An int is not a bool; a float field accepts
+        (and converts) an int; a tuple field accepts a list, which is what JSON makes of a tuple.
     values : mapping
         Field name -> value.
     where : str
@@ -120,7 +147,9 @@ def strict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         except TypeError:
             problems.append(f"'{key}' must be {describe(hints[key])}, not {_shown(value)}")
     for name, field in fields.items():
-        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        optional = (
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        )
         if name not in values and not optional:
             problems.append(f"missing parameter '{name}'")
     if problems:
@@ -173,7 +202,7 @@ def conform(value: Any, hint: Any) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """Say the type `hint` in words a user understands: ``int``, ``one of 'low', 'skip'``, ``float or None``."""
+    """Say the type `hint` in words for users: ``int``, ``one of 'low', 'skip'``, ``float or None``."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return "one of " + ", ".join(repr(a) for a in arguments)

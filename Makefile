@@ -1,0 +1,63 @@
+# make reproduce   build the environment, run the notebooks, print what came out; again: continue, skip what is done
+# make test        build the environment, run the tests
+# make lab         open JupyterLab on notebooks/
+# make notebooks   write the .ipynb of every notebooks/*.py again
+# make lint        check the style
+# make clean       remove the environment and everything that can be made again
+#
+# Variables, given as `make NAME=value ...`:
+#   PYTHON          the interpreter to build the environment with (3.10 or newer)
+#   VENV            the folder of the environment
+#   ARGS            more words for `python -m vrnlib run` or for pytest, e.g. `make test ARGS='-m "not slow"'`
+#   TORCH_PIP_ARGS  more words for pip when it installs torch. The plain wheel from the registry brings its GPU
+#                   libraries, some gigabytes; `--index-url ADDRESS` of a CPU wheel index saves them (PyTorch's
+#                   "Get started" page names it). The environment variables of pip, such as PIP_EXTRA_INDEX_URL or
+#                   PIP_FIND_LINKS, work as ever.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python3.10 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& { command -v $$p; break; }; done)
+TORCH_PIP_ARGS ?=
+ARGS ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHELL := /bin/bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help reproduce test lab notebooks lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+reproduce: $(STAMP)
+	$(BIN)/python -m vrnlib run --all $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lab: $(STAMP)
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3" >/dev/null
+	$(BIN)/python -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
+
+notebooks: $(STAMP)
+	$(BIN)/python -m vrnlib.notebook
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build cache *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f results/executed/*.run.json
+
+# torch comes first and alone, so that face_alignment, which asks for torch too, takes the one that is there.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 or newer found: install one, or name it, make PYTHON=/path/to/python3" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $(PYTHON) is not Python 3.10 or newer: name one that is, make PYTHON=/path/to/python3" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv), or name another Python, make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "Building the environment in $(VENV) with $(PYTHON): some minutes, 3 GB"; "$(PYTHON)" -m venv $(VENV); }
+	$(BIN)/python -m pip install --progress-bar off -q $(TORCH_PIP_ARGS) -c constraints.txt torch
+	$(BIN)/python -m pip install --progress-bar off -q -c constraints.txt -e '.[dev]'
+	@touch $@

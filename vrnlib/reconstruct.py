@@ -1,0 +1,377 @@
+"""A photograph in, a 3D face out: the main path, in one sitting.
+
+``images.load -> detect -> Crop -> network -> isosurface -> largest body -> texture -> image frame``
+
+Jackson et al. (ICCV 2017), Sec. 3: the network regresses, for each of (D, H, W) voxels, the probability that it lies inside of the
+face; the isosurface at one half is the face. The notebook ``00_start_here`` walks through it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrnlib import detect as detection
+from vrnlib import images, labelling, meshio, params, texture, voxel
+from vrnlib.crop import Crop
+from vrnlib.errors import VrnError
+from vrnlib.render import rasterise, vertex_normals
+
+if TYPE_CHECKING:
+    import torch
+    import trimesh
+
+    from vrnlib import networks
+
+CHECKPOINT = Path("results") / "checkpoints" / "vrn-laptop.safetensors"
+"""The network used unless another is named, relative to the repository."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A VRN ready for prediction.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        (N, 3, size, size) float RGB 0..1 -> (N, D, size, size) logits; in evaluation mode.
+    size : int
+        Side of its window in pixels.
+    meta : dict
+        What the checkpoint says about itself.
+    path : Path or None
+    """
+
+    model: torch.nn.Module
+    size: int
+    meta: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def predict(self, window: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Occupancy probabilities (D, size, size) float32, 0..1, of a (size, size, 3) uint8 RGB window."""
+        import torch
+
+        x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None]  # (1, 3, S, S), channels last already
+        device = next(self.model.parameters()).device
+        precise = nullcontext() if not _bfloat16_is_fast(device.type) else torch.autocast(device.type, torch.bfloat16)
+        with torch.inference_mode(), precise:
+            logits = self.model(x.to(device).float().div_(255))
+            # the network may answer with channels last; a volume is (D, H, W) in memory
+            return torch.sigmoid(logits[0].float()).contiguous().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Face:
+    """One reconstructed face.
+
+    Attributes
+    ----------
+    mesh : trimesh.Trimesh
+        In the frame of the photograph: pixels, x right, y down, z towards the viewer; oriented outwards; one sRGB colour
+        per vertex.
+    volume : (D, H, W) float16, 0..1
+        Probability of each voxel of the network's window to lie inside of the face (axes: `vrnlib.voxel`).
+    landmarks : (68, 2) float32
+        Pixels of the photograph.
+    crop : Crop
+        Photograph to network window, and back.
+    detection : vrnlib.detect.Detection
+        The face that was reconstructed.
+    faces_found : int
+        How many faces the photograph shows.
+    removed_bodies : int
+        Stray bodies that dynamic labelling removed.
+    image : (H, W, 3) uint8
+        The photograph, RGB, upright.
+    texture : vrnlib.texture.Texture
+        The window's pictures for the visible and the hidden side.
+    timings : dict of str to float
+        Seconds by step.
+    """
+
+    mesh: trimesh.Trimesh
+    volume: NDArray[np.float16]
+    landmarks: NDArray[np.float32]
+    crop: Crop
+    detection: detection.Detection
+    faces_found: int
+    removed_bodies: int
+    image: NDArray[np.uint8]
+    texture: texture.Texture
+    timings: dict[str, float]
+
+    def export(self, path: str | PathLike[str]) -> Path:
+        """Write the mesh as GLB (with the photograph as texture), OBJ or PLY (with vertex colours), y up.
+
+        Parameters
+        ----------
+        path : path
+            Its extension names the format.
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        VrnError
+            For another extension, or a folder that is missing or not writable. An existing file is replaced at once, or
+            stays as it was.
+        """
+        path = meshio.check_target(path)
+        return meshio.write(path, self.surface(textured=path.suffix.lower() == ".glb"))
+
+    def surface(self, textured: bool = False) -> meshio.Surface:
+        """The mesh in the frame of files: y up, y = 0 at the last row of the photograph.
+
+        Parameters
+        ----------
+        textured : bool
+            With texture coordinates into the two pictures of `texture` side by side. Vertices on the border between both
+            then occur twice.
+        """
+        vertices = np.asarray(self.mesh.vertices, np.float32)
+        normals = np.asarray(self.mesh.vertex_normals, np.float32)
+        colours = np.asarray(self.mesh.visual.vertex_colors)[:, :3]
+        faces = np.asarray(self.mesh.faces, np.int32)
+        uv = picture = None
+        if textured:
+            inside = self.crop.apply(vertices)
+            shown = self.texture.visible(inside)[faces].all(1)  # (F,) a triangle is on one picture or the other
+            n = len(vertices)
+            # vertex i of the hidden side becomes n + i; then unused ones are dropped
+            doubled = np.where(shown[:, None], faces, faces + n)
+            used = np.zeros(2 * n, bool)
+            used[doubled.ravel()] = True
+            faces = (np.cumsum(used) - 1).astype(np.int32)[doubled]
+            kept = np.flatnonzero(used)
+            hidden, index = kept >= n, kept % n
+            vertices, normals, colours = vertices[index], normals[index], colours[index]
+            # half a texel away from the seam between the pictures, lest they bleed into one another
+            margin = 0.5 / self.texture.front.shape[0]
+            place = np.clip((inside[index, :2] + 0.5) / self.crop.size, margin, 1 - margin)
+            uv = np.stack([(place[:, 0] + hidden) / 2, place[:, 1]], 1).astype(np.float32)
+            picture = np.concatenate([self.texture.front, self.texture.back], axis=1)
+        up = np.array([1, -1, 1], np.float32)
+        shift = np.array([0, self.image.shape[0] - 1, 0], np.float32)
+        return meshio.Surface(
+            vertices * up + shift, np.ascontiguousarray(faces[:, ::-1]), colours, normals * up, uv, picture
+        )
+
+
+def reconstruct(
+    image: images.ImageLike,
+    *,
+    network: str | PathLike[str] | Network | None = None,
+    detector: str | detection.Detector = "dlib",
+    face: str | int = "largest",
+    landmarks: NDArray[np.floating] | None = None,
+    box: Sequence[float] | None = None,
+    level: float = 0.5,
+) -> Face | list[Face]:
+    """Reconstruct the 3D face in a photograph (Jackson et al. 2017).
+
+    Parameters
+    ----------
+    image : path, (H, W, 3) uint8 RGB array or PIL image
+        See `vrnlib.images.load`.
+    network : path or Network, optional
+        A checkpoint. Default: the environment variable ``VRN_WEIGHTS``, else the one in ``results/checkpoints``.
+    detector : str or Detector
+        "dlib", "face-alignment", or an object like them (`vrnlib.detect`).
+    face : "largest", "all" or N
+        Which face, if there are several; N counts from 1 at the left.
+    landmarks : (68, 2) float, image pixels, optional
+        Known landmarks: nothing is detected.
+    box : (x0, y0, x1, y1), image pixels, optional
+        A box round the face, from the brows to the chin, where the detector misses it.
+    level : float
+        Isovalue, between 0 and 1: lower makes the face fatter.
+
+    Returns
+    -------
+    face : Face
+        A list of them, from left to right, with ``face="all"``.
+
+    Raises
+    ------
+    VrnError
+        For anything that is wrong with the photograph, the checkpoint or the arguments, and if no face is found.
+    """
+    if not 0 < level < 1:
+        raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
+    policy = detection.parse_policy(face)
+    where = f"'{image}'" if isinstance(image, (str, PathLike)) else "the photograph"
+    timings: dict[str, float] = {}
+    with _timed(timings, "load"):
+        photo = images.load(image)
+    with _timed(timings, "network load"):
+        net = network if isinstance(network, Network) else load_network(network)
+    with _timed(timings, "detect"):
+        if landmarks is not None:
+            found = [_given(landmarks, where)]
+        else:
+            found = detection.detect(photo, detector, None if box is None else [tuple(box)])
+        chosen = detection.choose(found, policy, where)
+    faces = [_one(photo, d, net, level, where, len(found), dict(timings)) for d in chosen]
+    return faces if policy == "all" else faces[0]
+
+
+def _one(
+    photo: NDArray[np.uint8],
+    found: detection.Detection,
+    net: Network,
+    level: float,
+    where: str,
+    faces_found: int,
+    timings: dict[str, float],
+) -> Face:
+    """From one detection to one face."""
+    import trimesh
+
+    with _timed(timings, "crop"):
+        crop = Crop.from_landmarks(found.landmarks, net.size)
+        window = crop.image(photo)
+    with _timed(timings, "network"):
+        volume = net.predict(window)
+    with _timed(timings, "isosurface"):
+        if not volume.max() > level:
+            raise VrnError(
+                f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below the level "
+                f"{level:g}; check the landmarks, or lower the level"
+            )
+        vertices, faces = voxel.isosurface(volume, level)
+    with _timed(timings, "labelling"):
+        vertices, faces, removed = labelling.largest_body(vertices, faces)
+    with _timed(timings, "colours"):
+        pictures = texture.make(photo, crop, rasterise(vertices, faces, net.size, net.size)[2])
+        colours = pictures.colours(vertices, pictures.visible(vertices))
+    with _timed(timings, "mesh"):
+        mesh = trimesh.Trimesh(
+            crop.invert(vertices),
+            faces,
+            vertex_normals=vertex_normals(vertices, faces),
+            vertex_colors=colours,
+            process=False,
+            validate=False,
+        )
+        half = _half(volume)
+    timings["total"] = sum(timings.values())
+    return Face(
+        mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings
+    )
+
+
+def default_checkpoint() -> Path:
+    """The checkpoint used when none is named: ``VRN_WEIGHTS``, else `CHECKPOINT` in the repository or in the package.
+
+    Raises
+    ------
+    VrnError
+        If there is none, or ``VRN_WEIGHTS`` names a file that does not exist.
+    """
+    named = os.environ.get("VRN_WEIGHTS")
+    if named:
+        if not Path(named).is_file():
+            raise VrnError(f"the environment variable VRN_WEIGHTS names '{named}', which is not a file: correct or unset it")
+        return Path(named)
+    package = Path(__file__).resolve().parent
+    for path in (package.parent / CHECKPOINT, package / "data" / CHECKPOINT.name):
+        if path.is_file():
+            return path
+    raise VrnError(
+        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib run 03), or name a checkpoint with --network or in "
+        "the environment variable VRN_WEIGHTS"
+    )
+
+
+def load_network(path: str | PathLike[str] | None = None) -> Network:
+    """Load a checkpoint for prediction; the last ones used are kept in memory.
+
+    Raises
+    ------
+    VrnError
+        If it is missing, damaged, or not a VRN.
+    """
+    path = Path(path) if path is not None else default_checkpoint()
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise VrnError(
+            f"cannot read the network '{path}' ({(error.strerror or str(error)).lower()}): give the path of a .safetensors "
+            "checkpoint of this project"
+        ) from error
+    if path.is_dir():
+        raise VrnError(f"the network '{path}' is a folder: give the .safetensors file in it")
+    return _load_network(path.resolve(), changed)
+
+
+@lru_cache(maxsize=2)
+def _load_network(path: Path, changed: int) -> Network:
+    """`changed`: a checkpoint written anew (during training) is not the one in the cache."""
+    from vrnlib import networks
+
+    model, meta = networks.load(path)
+    return Network(for_inference(model), _window(model, meta), meta, path)
+
+
+def for_inference(model: torch.nn.Module) -> torch.nn.Module:
+    """The same function, laid out for speed: evaluation mode, channels last, on the GPU if there is one."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+
+
+def _window(model: networks.VRN, meta: dict[str, Any]) -> int:
+    """Side of the window: from the checkpoint, else the one that goes with the depth of its volume."""
+    if "size" in meta:
+        return int(meta["size"])
+    depth, step = model.architecture.depth, model.multiple
+    return next((s for s in range(step, 8 * depth, step) if params.depth_of(s) == depth), step)
+
+
+@lru_cache(maxsize=None)
+def _bfloat16_is_fast(device: str) -> bool:
+    """Whether the processor multiplies bfloat16 itself: elsewhere it is emulated, and several times slower than float32."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device == "cpu" and any(probe() for probe in probes if probe is not None)
+
+
+def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:
+    """Landmarks from the user as a detection."""
+    points = np.asarray(landmarks, dtype=np.float32)
+    if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all():
+        raise VrnError(f"the landmarks for {where} have shape {points.shape}: 68 finite points (x, y) in pixels are needed")
+    points = points[:, :2]
+    low, high = points.min(0), points.max(0)
+    return detection.Detection((*map(float, low), *map(float, high)), float("inf"), points)
+
+
+def _half(volume: NDArray[np.float32]) -> NDArray[np.float16]:
+    """float32 to float16 by torch, several times faster than by NumPy."""
+    import torch
+
+    return torch.from_numpy(volume).half().numpy()
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Note the seconds the block takes."""
+    start = time.perf_counter()
+    yield
+    timings[name] = time.perf_counter() - start
