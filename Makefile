@@ -23,6 +23,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+# of what pip says, one line a package; its errors go to standard error, unfiltered
+BRIEF := sed -un -e 's/^Collecting /  /p' -e 's/^Installing collected.*/  ... putting them in place/p'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help reproduce test lab notebooks lint clean
@@ -58,6 +61,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $(PYTHON) is not Python 3.10 or newer: name one that is, make PYTHON=/path/to/python3" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv), or name another Python, make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || { echo "Building the environment in $(VENV) with $(PYTHON): some minutes, 3 GB"; "$(PYTHON)" -m venv $(VENV); }
-	$(BIN)/python -m pip install --progress-bar off -q $(TORCH_PIP_ARGS) -c constraints.txt torch
-	$(BIN)/python -m pip install --progress-bar off -q -c constraints.txt -e '.[dev]'
+	@echo "torch first:"
+	@$(BIN)/python -m pip install --progress-bar off $(TORCH_PIP_ARGS) -c constraints.txt torch | $(BRIEF)
+	@echo "everything else:"
+	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[dev]' | $(BRIEF)
 	@touch $@

@@ -94,7 +94,7 @@ figures.note(
 
 def plaster(head: np.ndarray, turn: float = 0.0, size: int = 130, paint: np.ndarray | None = None) -> np.ndarray:
     """A head (V, 3) in model millimetres (y up) as a grey picture (size, size, 3) uint8."""
-    return figures.mesh_view(head * [1, -1, 1], basis.faces, paint, turn=turn, size=size, centre=[0, 20, -40], extent=270)
+    return figures.mesh_view(head * [1, -1, 1], basis.faces, paint, turn=turn, size=size, centre=[0, 20, -50], extent=310)
 
 
 pictures, titles = [], []
@@ -109,7 +109,7 @@ for turn in (0, 60):
             pictures.append(plaster(basis.vertices(coefficients), turn))
             titles.append(f"{k + 1}. at {value:+d} SD" if turn == 0 else "")
 fig = figures.row(pictures, titles, height=1.0, columns=11)
-figures.show(fig, alt="The mean head and the first five phenotype components at minus and plus two standard deviations, two views.")
+figures.show(fig, alt="The mean head and the first five phenotype components at minus and plus two standard deviations, two views.", photo=True)
 figures.note(
     "Size of a component at one standard deviation, root mean square over all vertices: "
     + ", ".join(f"{k + 1}. {mm:.1f} mm" for k, mm in enumerate(spread)) + "."
@@ -128,7 +128,7 @@ rng = np.random.default_rng(seed)
 people = [faces.sample_identity(rng) for _ in range(6)]
 heads = [basis.vertices(person) for person in people]
 fig = figures.row([plaster(h, t) for t in (0, 50) for h in heads], ["six people", *[""] * 11], height=1.25, columns=6)
-figures.show(fig, alt="Six random heads in grey plaster, from the front and turned by 50 degrees. They differ in length, jaw and nose.")
+figures.show(fig, alt="Six random heads in grey plaster, from the front and turned by 50 degrees. They differ in length, jaw and nose.", photo=True)
 
 # %% [markdown]
 # **What to notice.** They are different people, and all plausible ones. Without colour it is hard to say more: recognition
@@ -141,7 +141,7 @@ figures.show(fig, alt="Six random heads in grey plaster, from the front and turn
 names = list(faces.EXPRESSIONS)
 shown = [basis.vertices(people[0] + faces.expression_coefficients(faces.EXPRESSIONS[name])) for name in names]
 fig = figures.row([plaster(h) for h in shown], names, height=1.25, columns=5)
-figures.show(fig, alt="One head with ten expressions: " + ", ".join(names) + ".")
+figures.show(fig, alt="One head with ten expressions: " + ", ".join(names) + ".", photo=True)
 
 # %% [markdown]
 # **What to notice.** A wide open mouth and a squint change the shape by many millimetres. A method that knows the
@@ -164,7 +164,7 @@ poses = {
     "all, reversed": roll @ yaw @ pitch,
 }
 fig = figures.row([plaster(heads[0] @ r.T) for r in poses.values()], list(poses), height=1.35)
-figures.show(fig, alt="A head without rotation, with pitch, yaw and roll alone, with all three in the right order and reversed: the last two differ.")
+figures.show(fig, alt="A head without rotation, with pitch, yaw and roll alone, with all three in the right order and reversed: the last two differ.", photo=True)
 nose = yaw @ [0, 0, 1]
 down = pitch @ [0, 0, 1]
 figures.note(
@@ -214,7 +214,7 @@ paint[basis.surface] = (86, 180, 233)
 scored = np.unique(databases.face_points()[0])
 paint[scored] = (0, 158, 115)
 fig = figures.row([plaster(basis.mean, t, 220, paint) for t in (0, 45, 90)], ["front", "45", "90"], height=2.0)
-figures.show(fig, alt="The mean head: face region in blue, the part on which the error is counted in green, the rest grey.")
+figures.show(fig, alt="The mean head: face region in blue, the part on which the error is counted in green, the rest grey.", photo=True)
 corners = np.array([h[basis.landmarks[[36, 45]]] for h in (basis.vertices(faces.sample_identity(rng)) for _ in range(200))])
 interocular = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
 figures.note(

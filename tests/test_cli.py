@@ -16,7 +16,9 @@ from vrnlib import cli, networks
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> Path:
-    """Random weights, smoke size; a head that answers one half or more in the middle of the window, whatever the photograph."""
+    """Random weights, smoke size; a head that answers one half or more in the middle of the window, whatever
+    the photograph.
+    """
     torch.manual_seed(0)
     model = networks.VRN(16, 1, 2, 2, 34, "low")
     return networks.save(model, tmp_path_factory.mktemp("network") / "tiny.safetensors", {"profile": "smoke"})
@@ -127,7 +129,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     data = (folder / "cut.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
     return {
-        "text.jpg": "not an image", "noface.png": "--box", "tiny.png": "larger", "cut.jpg": "again", "gone.jpg": "path",
+        "text.jpg": "not an image", "noface.png": "--box", "tiny.png": "larger",
+        "cut.jpg": "again", "gone.jpg": "path",
     }  # fmt: skip
 
 
@@ -188,7 +191,9 @@ def test_run_hands_everything_to_the_runner(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr("vrnlib.runner.main_run", lambda *a: calls.append(a))
     with pytest.raises(SystemExit):
-        cli.main(["run", "03", "--profile", "smoke", "-p", "seed=1", "-p", "steps=2", "--out", "x", "--force"])
+        cli.main(
+            ["run", "03", "--profile", "smoke", "-p", "seed=1", "-p", "steps=2", "--out", "x", "--force"]
+        )
     assert calls == [(["03"], "smoke", ["seed=1", "steps=2"], Path("x"), False, True)]
 
 

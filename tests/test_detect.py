@@ -41,8 +41,12 @@ def test_astronaut_is_the_only_face_and_its_landmarks_lie_where_one_sees_them(fo
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
 def test_landmarks_scale_with_the_photograph(face, found, factor):
-    """A large photograph is searched reduced, a small one enlarged; the landmarks come back in its own pixels."""
-    other = cv2.resize(face, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    """A large photograph is searched reduced, a small one enlarged; the landmarks come back in its own
+    pixels.
+    """
+    other = cv2.resize(
+        face, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    )
     (again,) = detect.detect(other)
     expected = (found[0].landmarks + 0.5) * factor - 0.5
     assert np.abs(again.landmarks - expected).mean() < 2.5 * factor
@@ -79,7 +83,9 @@ def test_two_people_in_one_photograph(face, hopper):
     assert left.box[2] < 512 < right.box[0]
     assert detect.choose(pair) == [right]  # hopper's face is twice as large
     assert detect.choose(pair, 1) == [left] and detect.choose(pair, "2") == [right]
-    with pytest.raises(VrnError, match=r"no face 3 in 'group.jpg', only 2 faces were found: choose --face 1 to 2"):
+    with pytest.raises(
+        VrnError, match=r"no face 3 in 'group.jpg', only 2 faces were found: choose --face 1 to 2"
+    ):
         detect.choose(pair, 3, "'group.jpg'")
 
 
@@ -153,7 +159,9 @@ def test_face_alignment_with_damaged_weights_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_face_alignment_answers_like_every_detector(tmp_path, monkeypatch, face):
-    """With weights in place, here random ones of the true shapes, nothing is downloaded and the form of the answer is ours."""
+    """With weights in place, here random ones of the true shapes, nothing is downloaded and the form of the
+    answer is ours.
+    """
     import torch
     from face_alignment.models import FAN
 

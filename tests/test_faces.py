@@ -24,7 +24,9 @@ def test_basis_is_symmetric_and_landmarks_mirror():
     basis = load_basis()
     assert (MIRROR_68[MIRROR_68] == np.arange(68)).all()
     assert (basis.mirror[basis.landmarks] == basis.landmarks[MIRROR_68]).all()
-    assert np.abs(basis.mean[basis.landmarks] * [-1, 1, 1] - basis.mean[basis.landmarks[MIRROR_68]]).max() < 1.0  # mm
+    assert (
+        np.abs(basis.mean[basis.landmarks] * [-1, 1, 1] - basis.mean[basis.landmarks[MIRROR_68]]).max() < 1.0
+    )  # mm
     assert len(set(basis.landmarks)) == 68
 
 
@@ -87,7 +89,9 @@ def test_no_hole_in_the_solid_at_any_pose():
         volume = voxelise(points, basis.solid, data.grid)
         filled = volume.any(0)
         # a hole through the face would be an empty pixel column surrounded by filled ones
-        inner = filled[1:-1, 1:-1] | ~(filled[:-2, 1:-1] & filled[2:, 1:-1] & filled[1:-1, :-2] & filled[1:-1, 2:])
+        inner = filled[1:-1, 1:-1] | ~(
+            filled[:-2, 1:-1] & filled[2:, 1:-1] & filled[1:-1, :-2] & filled[1:-1, 2:]
+        )
         assert inner.all(), i
 
 
@@ -142,7 +146,9 @@ def test_sample_is_aligned_in_image_landmarks_and_volume():
         d = np.round(grid.d_of(p[:, 2])).astype(int)
         x, y = np.round(p[:, :2]).astype(int).T
         inside = (np.abs(p[:, :2] - 31.5) < 30).all(1) & (d >= 0) & (d < grid.depth)
-        distance = distance_transform_edt(s["volume"] == 0, sampling=(0.5, 1, 1))[d[inside], y[inside], x[inside]]
+        distance = distance_transform_edt(s["volume"] == 0, sampling=(0.5, 1, 1))[
+            d[inside], y[inside], x[inside]
+        ]
         assert np.mean(distance <= 1.5) > 0.99 and inside.mean() > 0.7, i
         # the tip of the nose is inside the silhouette's neighbourhood
         nose = s["landmarks"][30]
@@ -152,7 +158,10 @@ def test_sample_is_aligned_in_image_landmarks_and_volume():
 
 
 def test_flip_mirrors_everything():
-    both = [SynthLP(48, 50, seed=2, truth=True, augment=Augmentation(0, 0, (1, 1), flip, (1, 1)))[5] for flip in (0.0, 1.0)]
+    both = [
+        SynthLP(48, 50, seed=2, truth=True, augment=Augmentation(0, 0, (1, 1), flip, (1, 1)))[5]
+        for flip in (0.0, 1.0)
+    ]
     plain, flipped = both
     assert (flipped["volume"] == plain["volume"][:, :, ::-1]).all()
     assert (flipped["image"] == plain["image"][:, ::-1]).all()

@@ -49,7 +49,9 @@ def test_largest_body_keeps_one_whole_component(mesh):
     assert len(kept_faces) == sizes.max() and removed == len(bodies) - 1
     assert kept.dtype == vertices.dtype and kept_faces.dtype == np.int32
     expected = faces[by_scipy(n, faces)[faces[:, 0]] == bodies[np.argmax(sizes)]]
-    np.testing.assert_array_equal(kept[kept_faces], vertices[expected])  # the same triangles in the same order
+    np.testing.assert_array_equal(
+        kept[kept_faces], vertices[expected]
+    )  # the same triangles in the same order
     assert set(kept_faces.ravel()) == set(range(len(kept)))  # nothing loose
 
 

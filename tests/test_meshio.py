@@ -28,7 +28,9 @@ def textured(surface: Surface) -> Surface:
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[:, :64], picture[:, 64:] = (200, 50, 50), (50, 50, 200)
     uv = np.stack([(surface.vertices[:, 0] - 9) / 2, (22 - surface.vertices[:, 1]) / 4], -1)
-    return Surface(surface.vertices, surface.faces, surface.colours, surface.normals, uv.astype(np.float32), picture)
+    return Surface(
+        surface.vertices, surface.faces, surface.colours, surface.normals, uv.astype(np.float32), picture
+    )
 
 
 @pytest.mark.parametrize("extension", [".glb", ".obj", ".ply", ".GLB"])
@@ -38,7 +40,7 @@ def test_written_meshes_are_read_back(tmp_path, surface, extension):
     np.testing.assert_allclose(mesh.vertices, surface.vertices, atol=1e-3)
     np.testing.assert_array_equal(mesh.faces, surface.faces)
     assert mesh.is_watertight and mesh.volume > 0
-    assert os.listdir(tmp_path) == [path.name]  # nothing temporary left
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # nothing temporary left
     if extension.lower() != ".glb":
         assert np.abs(mesh.visual.vertex_colors[:, :3].astype(int) - surface.colours).max() <= 1
 
@@ -77,7 +79,9 @@ def test_obj_is_in_the_authors_form(surface):
     v = [line.split() for line in lines if line.startswith("v ")]
     f = [line.split() for line in lines if line.startswith("f ")]
     assert len(v) == len(surface.vertices) and all(len(row) == 7 for row in v)
-    assert 0 <= min(float(x) for row in v for x in row[4:]) and max(float(x) for row in v for x in row[4:]) <= 1
+    assert (
+        min(float(x) for row in v for x in row[4:]) >= 0 and max(float(x) for row in v for x in row[4:]) <= 1
+    )
     assert min(int(i) for row in f for i in row[1:]) == 1
 
 
@@ -92,7 +96,7 @@ def test_jpeg_keeps_red_red():
 def test_unknown_extension_lists_the_three(tmp_path, surface, name):
     with pytest.raises(VrnError, match=r"\.glb, \.obj or \.ply"):
         meshio.write(tmp_path / name, surface)
-    assert os.listdir(tmp_path) == []
+    assert [p.name for p in tmp_path.iterdir()] == []
 
 
 def test_missing_folder(tmp_path, surface):
@@ -133,7 +137,7 @@ def test_a_full_disk_leaves_the_former_file(tmp_path, surface, monkeypatch):
     monkeypatch.setattr("vrnlib.meshio.os.fdopen", Full)
     with pytest.raises(VrnError, match="no space left"):
         meshio.write(path, surface)
-    assert path.read_bytes() == b"former" and os.listdir(tmp_path) == ["face.glb"]
+    assert path.read_bytes() == b"former" and [p.name for p in tmp_path.iterdir()] == ["face.glb"]
 
 
 def test_a_folder_is_no_file(tmp_path, surface):

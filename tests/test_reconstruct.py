@@ -21,7 +21,7 @@ SIZE, DEPTH = 48, 50
 
 
 class Blob(torch.nn.Module):
-    """Answers every window with the same solid: an ellipsoid cut flat behind, and a stray body in a corner."""
+    """Answers every window with one solid: an ellipsoid cut flat behind, and a stray body in a corner."""
 
     def __init__(self, semi_axes: tuple[float, float, float] = (12, 15, 10), stray: bool = True) -> None:
         super().__init__()
@@ -53,7 +53,9 @@ def face(blob) -> vrnlib.Face:
 def tiny(tmp_path):
     """A checkpoint of random weights, smoke size."""
     torch.manual_seed(0)
-    return networks.save(networks.VRN(16, 1, 2, 2, 34, "low"), tmp_path / "tiny.safetensors", {"profile": "smoke"})
+    return networks.save(
+        networks.VRN(16, 1, 2, 2, 34, "low"), tmp_path / "tiny.safetensors", {"profile": "smoke"}
+    )
 
 
 def test_mesh_is_closed_outwards_one_body_and_where_the_face_is(face):
@@ -83,7 +85,9 @@ def test_front_vertices_have_the_colour_of_the_pixel_under_them(face):
 
 
 def test_no_background_bleeds_onto_the_face(blob):
-    """A red face on a blue wall, its landmarks a little smaller than the solid: rim, walls and back must be red."""
+    """A red face on a blue wall, its landmarks a little smaller than the solid: rim, walls and back must be
+    red.
+    """
     photo = np.zeros((200, 200, 3), np.uint8)
     photo[:] = (0, 0, 255)
     landmarks = _square(100, 100, 80)
@@ -197,7 +201,10 @@ def test_wrong_and_damaged_checkpoints_are_refused(tmp_path, tiny):
     with pytest.raises(VrnError, match=r"text\.safetensors"):
         load_network(text)
     data = tiny.read_bytes()
-    for name, damaged in {"cut": data[: len(data) // 2], "flipped": data[:-100] + bytes(b ^ 255 for b in data[-100:])}.items():
+    for name, damaged in {
+        "cut": data[: len(data) // 2],
+        "flipped": data[:-100] + bytes(b ^ 255 for b in data[-100:]),
+    }.items():
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(damaged)
         with pytest.raises(VrnError, match=rf"{name}\.safetensors"):
@@ -252,7 +259,9 @@ def test_page_of_several_faces_has_a_heading_each(face):
 def test_still_views_turn_the_head(face):
     front, side = viewer.still(face, 0, 120), viewer.still(face, 90, 120)
     paper = np.array((238, 241, 244))
-    widths = [np.ptp(np.flatnonzero((np.abs(p.astype(int) - paper).max(-1) > 8).any(0))) for p in (front, side)]
+    widths = [
+        np.ptp(np.flatnonzero((np.abs(p.astype(int) - paper).max(-1) > 8).any(0))) for p in (front, side)
+    ]
     depth_to_width = face.mesh.extents[2] / face.mesh.extents[0]
     assert widths[1] / widths[0] == pytest.approx(depth_to_width, abs=0.06)
     clay = viewer.still(face, 0, 120, clay=True)

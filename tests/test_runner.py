@@ -48,7 +48,7 @@ print("written to", folder.resolve(), "from", pathlib.Path.home() / "x")
 
 def run(root: Path, *names: str, **options: Any) -> tuple[list[runner.Outcome], str]:
     screen = io.StringIO()
-    options.setdefault("timeout", 60)
+    options.setdefault("timeout", 300)
     return runner.run(names, root=root, progress=screen, **options), screen.getvalue()
 
 
@@ -198,11 +198,11 @@ def test_the_cell_is_counted_as_in_the_source_when_parameters_are_given(project)
 
 
 def test_a_cell_that_takes_too_long_is_stopped(project) -> None:
-    root = project(nb01_slow="# %%\nimport time\ntime.sleep(60)\n")
+    root = project(nb01_slow="# %%\nimport time\ntime.sleep(600)\n")
     began = time.monotonic()
     with pytest.raises(VrnError, match="01_slow failed in cell 1: it took longer than 1 s"):
         run(root, timeout=1)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 200
 
 
 def test_a_dead_kernel_is_reported(project) -> None:
@@ -269,16 +269,16 @@ def test_output_folder_that_cannot_be_made(project, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupted_run_continues(project) -> None:
     slow = "# %%\nimport time, pathlib\npathlib.Path('here').touch()\ntime.sleep({})\n"
-    root = project(nb01_tiny=TINY, nb02_slow=slow.format(60))
+    root = project(nb01_tiny=TINY, nb02_slow=slow.format(600))
     code = f"from vrnlib import runner; runner.run(root={str(root)!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (root / "notebooks" / "here").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the runner and its kernel
-    assert process.wait(timeout=30) != 0
+    assert process.wait(timeout=120) != 0
     executed = root / "results" / "executed"
     assert sorted(p.name for p in executed.iterdir()) == ["01_tiny.ipynb", "01_tiny.run.json"]
     project(nb02_slow=slow.format(0))

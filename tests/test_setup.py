@@ -133,7 +133,7 @@ def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedPro
     env = {**os.environ, **environment}
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # these tests may run under make themselves
         env.pop(name, None)
-    return subprocess.run([MAKE, *words], cwd=root, capture_output=True, text=True, env=env, timeout=60)
+    return subprocess.run([MAKE, *words], cwd=root, capture_output=True, text=True, env=env, timeout=300)
 
 
 @pytest.mark.skipif(MAKE is None, reason="there is no make")

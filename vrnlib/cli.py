@@ -1,7 +1,8 @@
 """The command line: ``python -m vrnlib ...`` or ``vrn ...``.
 
-Each command imports what it needs when it runs, so that ``--help`` and a wrong argument answer at once. A `VrnError` becomes one line
-on stderr and exit code 2; where several photographs were given and only some failed, the code is 1.
+Each command imports what it needs when it runs, so that ``--help`` and a wrong argument answer at once. A
+`VrnError` becomes one line on stderr and exit code 2; where several photographs were given and only some
+failed, the code is 1.
 """
 
 from __future__ import annotations
@@ -31,25 +32,41 @@ FORMATS = ("glb", "obj", "ply")
 
 @app.command()
 def reconstruct(
-    photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.", show_default=False)],
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photographs, or folders of photographs.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Mesh to write (.glb, .obj, .ply); a folder for several photographs.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Mesh to write (.glb, .obj, .ply); a folder for several photographs.",
+            show_default=False,
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write one interactive page with all faces.", show_default=False)
     ] = None,
     network: Annotated[
-        Path | None, typer.Option(help="Checkpoint; default: VRN_WEIGHTS, else results/checkpoints.", show_default=False)
+        Path | None,
+        typer.Option(help="Checkpoint; default: VRN_WEIGHTS, else results/checkpoints.", show_default=False),
     ] = None,
     detector: Annotated[str, typer.Option(help="dlib, face-alignment or face-alignment-dlib.")] = "dlib",
-    face: Annotated[str, typer.Option(help="Which face: largest, all, or N counted from 1 at the left.")] = "largest",
+    face: Annotated[
+        str, typer.Option(help="Which face: largest, all, or N counted from 1 at the left.")
+    ] = "largest",
     box: Annotated[
-        str | None, typer.Option(help="x0,y0,x1,y1: the face, if the detector misses it (a profile).", show_default=False)
+        str | None,
+        typer.Option(
+            help="x0,y0,x1,y1: the face, if the detector misses it (a profile).", show_default=False
+        ),
     ] = None,
     level: Annotated[float, typer.Option(help="Isovalue of the surface, between 0 and 1.")] = 0.5,
     format_: Annotated[
-        str | None, typer.Option("--format", help="glb, obj or ply, where --out is a folder. [default: glb]", show_default=False)
+        str | None,
+        typer.Option(
+            "--format", help="glb, obj or ply, where --out is a folder. [default: glb]", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Reconstruct the 3D face in each photograph.
@@ -59,7 +76,9 @@ def reconstruct(
     from vrnlib import images
 
     if out is None and html is None:
-        raise VrnError("nothing to write: name a mesh with --out face.glb, a page with --html face.html, or both")
+        raise VrnError(
+            "nothing to write: name a mesh with --out face.glb, a page with --html face.html, or both"
+        )
     paths = images.expand(photos)
     # everything that can be refused is refused here, before anything is computed
     targets = _targets(paths, out, format_, several=len(paths) > 1 or any(p.is_dir() for p in photos))
@@ -89,7 +108,9 @@ def reconstruct(
             failed += 1
             typer.echo(f"error: {error}", err=True)
             continue
-        names = [path.name] if len(faces) == 1 else [f"{path.name}, face {i}" for i in range(1, len(faces) + 1)]
+        names = (
+            [path.name] if len(faces) == 1 else [f"{path.name}, face {i}" for i in range(1, len(faces) + 1)]
+        )
         if html is not None:  # a page shows them all, so they are kept
             shown += zip(names, faces, strict=True)
         typer.echo(_line(path, faces, face, written))
@@ -99,7 +120,10 @@ def reconstruct(
         viewer.write(html, [f for _, f in shown], [n for n, _ in shown])
         typer.echo(f"page: {html}")
     if len(paths) > 1:
-        typer.echo(f"{len(paths) - failed} of {len(paths)} photographs done" + (f", {failed} failed" if failed else ""))
+        typer.echo(
+            f"{len(paths) - failed} of {len(paths)} photographs done"
+            + (f", {failed} failed" if failed else "")
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -107,15 +131,19 @@ def reconstruct(
 @app.command()
 def run(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Notebooks, by number or name: 03, 03_train_vrn.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Notebooks, by number or name: 03, 03_train_vrn.", show_default=False),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="smoke, laptop or paper; default: what the notebook says.", show_default=False)
+        str | None,
+        typer.Option(help="smoke, laptop or paper; default: what the notebook says.", show_default=False),
     ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="key=value, repeatable.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: results/.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default: results/.", show_default=False)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every notebook, in order.")] = False,
     force: Annotated[bool, typer.Option(help="Run again what is up to date.")] = False,
 ) -> None:
@@ -149,12 +177,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _targets(paths: Sequence[Path], out: Path | None, format_: str | None, several: bool) -> list[Path | None]:
+def _targets(
+    paths: Sequence[Path], out: Path | None, format_: str | None, several: bool
+) -> list[Path | None]:
     """Where each photograph's mesh goes; all checked."""
     from vrnlib import meshio
 
     if format_ is not None and format_.lower() not in FORMATS:
-        raise VrnError(f"unknown format '{format_}'{did_you_mean(format_, FORMATS)}: use {', '.join(FORMATS)}")
+        raise VrnError(
+            f"unknown format '{format_}'{did_you_mean(format_, FORMATS)}: use {', '.join(FORMATS)}"
+        )
     if out is None:
         return [None] * len(paths)
     if not several and not out.is_dir():
@@ -165,7 +197,8 @@ def _targets(paths: Sequence[Path], out: Path | None, format_: str | None, sever
         return [out]
     if not out.is_dir():
         raise VrnError(
-            f"--out '{out}' is not a folder, and several photographs need one: create it first (mkdir -p '{out}')"
+            f"--out '{out}' is not a folder, and several photographs need one: create it first (mkdir "
+            f"-p '{out}')"
         )
     extension = f".{(format_ or 'glb').lower()}"
     targets, taken = [], {}
@@ -205,7 +238,9 @@ def _line(path: Path, faces: Sequence[Face], policy: str, written: Sequence[Path
     if found == 1:
         which = "1 face"
     else:
-        which = f"{found} faces found, " + ("all taken" if policy == "all" else f"{policy} taken (choose with --face)")
+        which = f"{found} faces found, " + (
+            "all taken" if policy == "all" else f"{policy} taken (choose with --face)"
+        )
     removed = sum(f.removed_bodies for f in faces)
     tidy = f", {removed} stray {'body' if removed == 1 else 'bodies'} removed" if removed else ""
     vertices = sum(len(f.mesh.vertices) for f in faces)
@@ -221,7 +256,9 @@ def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
     try:
         x0, y0, x1, y1 = (float(v) for v in text.replace(" ", "").split(","))
     except ValueError as error:
-        raise VrnError(f"--box '{text}' is not four numbers: write --box x0,y0,x1,y1 in pixels of the photograph") from error
+        raise VrnError(
+            f"--box '{text}' is not four numbers: write --box x0,y0,x1,y1 in pixels of the photograph"
+        ) from error
     return x0, y0, x1, y1
 
 
@@ -232,6 +269,8 @@ def _check_choices(detector: str, face: str, level: float) -> None:
     detect.parse_policy(face)
     if detector not in detect.DETECTORS:
         known = detect.DETECTORS
-        raise VrnError(f"unknown detector '{detector}'{did_you_mean(detector, known)}: choose one of {', '.join(known)}")
+        raise VrnError(
+            f"unknown detector '{detector}'{did_you_mean(detector, known)}: choose one of {', '.join(known)}"
+        )
     if not 0 < level < 1:
         raise VrnError(f"--level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")

@@ -1,6 +1,8 @@
-"""Face databases behind one interface; the embedded default is drawn on the fly (taught in `notebooks/01_face_databases`).
+"""Face databases behind one interface; the embedded default is drawn on the fly (taught in
+`notebooks/01_face_databases`).
 
-A sample is a dictionary, everything in the network frame of a `size` x `size` window (see :mod:`vrnlib.voxel`):
+A sample is a dictionary, everything in the network frame of a `size` x `size` window (see
+:mod:`vrnlib.voxel`):
 
 ========== ============================ =====================================================================
 image      (S, S, 3) uint8              RGB
@@ -22,7 +24,14 @@ import numpy as np
 
 from vrnlib.appearance import Light, Look, dress, sample_light, sample_look, shade, to_linear
 from vrnlib.crop import REFERENCE_SIZE, Crop
-from vrnlib.faces import MIRROR_68, face_solid, load_basis, rotation_matrix, sample_expression, sample_identity
+from vrnlib.faces import (
+    MIRROR_68,
+    face_solid,
+    load_basis,
+    rotation_matrix,
+    sample_expression,
+    sample_identity,
+)
 from vrnlib.voxel import Grid, column_runs, fill_runs
 
 DATA_VERSION = "synth-lp-1"
@@ -47,10 +56,11 @@ class Augmentation:
 
 @lru_cache(maxsize=2)
 def face_points(count: int = 19000) -> tuple[np.ndarray, np.ndarray]:
-    """Fixed points of the face region in correspondence on all faces: (P, 3) vertex ids, (P, 3) barycentric weights.
+    """Fixed points of the face region in correspondence on all faces: (P, 3) vertex ids, (P, 3) barycentric
+    weights.
 
-    The region follows the authors' evaluation mask (19,618 of 53,215 BFM vertices, x within +-64 mm): the face surface
-    without its sides. Points are spread evenly by area on the mean face, with a fixed seed.
+    The region follows the authors' evaluation mask (19,618 of 53,215 BFM vertices, x within +-64 mm): the
+    face surface without its sides. Points are spread evenly by area on the mean face, with a fixed seed.
     """
     basis = load_basis()
     surface = basis.mean[basis.surface]
@@ -68,7 +78,21 @@ def _photographs() -> list[np.ndarray]:
     # Backgrounds: photographs without people that scikit-image ships, at three scales.
     from skimage import data
 
-    names = ["coffee", "chelsea", "rocket", "hubble_deep_field", "brick", "grass", "gravel", "coins", "retina", "immunohistochemistry", "moon", "page", "clock"]
+    names = [
+        "coffee",
+        "chelsea",
+        "rocket",
+        "hubble_deep_field",
+        "brick",
+        "grass",
+        "gravel",
+        "coins",
+        "retina",
+        "immunohistochemistry",
+        "moon",
+        "page",
+        "clock",
+    ]
     out = []
     for name in names:
         picture = getattr(data, name)()
@@ -96,21 +120,50 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     if kind < 0.8:
         corners = corners * 0.35 + rng.random(3).astype(np.float32) * 0.65
     cells = 2 if kind < 0.9 else int(rng.integers(3, 12))
-    grid = corners if cells == 2 else np.clip(rng.random(3) * 0.6 + 0.5 * rng.random((cells, cells, 3)), 0, 1).astype(np.float32)
-    return cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC if cells == 2 else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_NEAREST])))
+    grid = (
+        corners
+        if cells == 2
+        else np.clip(rng.random(3) * 0.6 + 0.5 * rng.random((cells, cells, 3)), 0, 1).astype(np.float32)
+    )
+    return cv2.resize(
+        grid,
+        (size, size),
+        interpolation=cv2.INTER_CUBIC
+        if cells == 2
+        else int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_NEAREST])),
+    )
 
 
-def _torso(background: np.ndarray, rng: np.random.Generator, neck: np.ndarray, width: float, angle: float) -> np.ndarray:
+def _torso(
+    background: np.ndarray, rng: np.random.Generator, neck: np.ndarray, width: float, angle: float
+) -> np.ndarray:
     # Shoulders and clothes behind the head; `neck` (2,) px is the middle of the neck's lower rim, `width` the head's width px.
     size = background.shape[0]
-    half, drop, collar = width * rng.uniform(0.95, 1.4), width * rng.uniform(0.15, 0.45), width * rng.uniform(0.3, 0.42)
-    shape = np.array([[-collar, -drop * 0.5], [-collar * 1.6, 0], [-half, drop], [-half * 1.15, 9 * width], [half * 1.15, 9 * width], [half, drop], [collar * 1.6, 0], [collar, -drop * 0.5]])
+    half, drop, collar = (
+        width * rng.uniform(0.95, 1.4),
+        width * rng.uniform(0.15, 0.45),
+        width * rng.uniform(0.3, 0.42),
+    )
+    shape = np.array(
+        [
+            [-collar, -drop * 0.5],
+            [-collar * 1.6, 0],
+            [-half, drop],
+            [-half * 1.15, 9 * width],
+            [half * 1.15, 9 * width],
+            [half, drop],
+            [collar * 1.6, 0],
+            [collar, -drop * 0.5],
+        ]
+    )
     c, s = np.cos(angle), np.sin(angle)
     points = shape @ np.array([[c, s], [-s, c]]) + neck + [0, -width * rng.uniform(0.0, 0.12)]
     mask = np.zeros((size, size), np.float32)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     colour = rng.random(3) * rng.uniform(0.2, 1)
-    cloth = colour * (1 + 0.15 * rng.normal()) + (0.25 * (_texture(rng, size) - 0.5) if rng.random() < 0.5 else 0)
+    cloth = colour * (1 + 0.15 * rng.normal()) + (
+        0.25 * (_texture(rng, size) - 0.5) if rng.random() < 0.5 else 0
+    )
     return background + mask[..., None] * (np.clip(cloth, 0, 1).astype(np.float32) - background)
 
 
@@ -121,12 +174,28 @@ def _occlude(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     at = rng.uniform(0.15, 0.85, 2) * size
     kind = rng.random()
     if kind < 0.45:
-        cv2.ellipse(mask, (int(at[0]), int(at[1])), tuple(int(v) for v in rng.uniform(0.04, 0.16, 2) * size), rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            mask,
+            (int(at[0]), int(at[1])),
+            tuple(int(v) for v in rng.uniform(0.04, 0.16, 2) * size),
+            rng.uniform(0, 180),
+            0,
+            360,
+            1.0,
+            -1,
+            cv2.LINE_AA,
+        )
         colour = rng.random(3)
     elif kind < 0.7:
         direction = rng.normal(size=2)
         direction *= size / np.linalg.norm(direction)
-        cv2.line(mask, *(tuple(int(v) for v in at + s * direction) for s in (-1, 1)), 1.0, int(rng.uniform(0.03, 0.12) * size), cv2.LINE_AA)
+        cv2.line(
+            mask,
+            *(tuple(int(v) for v in at + s * direction) for s in (-1, 1)),
+            1.0,
+            int(rng.uniform(0.03, 0.12) * size),
+            cv2.LINE_AA,
+        )
         colour = rng.random(3)
     else:  # fingers come in from the edge
         side = rng.uniform(0, 2 * np.pi)
@@ -135,7 +204,14 @@ def _occlude(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for i in range(int(rng.integers(2, 5))):
             across = np.array([-np.sin(side), np.cos(side)]) * (i - 1.5) * thick * 1.05
             tip = at + across + rng.normal(0, 0.02, 2) * size
-            cv2.line(mask, tuple(int(v) for v in root + across), tuple(int(v) for v in tip), 1.0, max(1, int(thick)), cv2.LINE_AA)
+            cv2.line(
+                mask,
+                tuple(int(v) for v in root + across),
+                tuple(int(v) for v in tip),
+                1.0,
+                max(1, int(thick)),
+                cv2.LINE_AA,
+            )
         colour = sample_look(rng).skin ** (1 / 2.2) * rng.uniform(0.6, 1.1)
     fill = colour.astype(np.float32) * (1 + 0.25 * (_texture(rng, size) - 0.5))
     return image + cv2.GaussianBlur(mask, (0, 0), 0.5)[..., None] * (np.clip(fill, 0, 1) - image)
@@ -150,7 +226,14 @@ def _glasses(image: np.ndarray, rng: np.random.Generator, head: np.ndarray, proj
     thickness = max(1, int(round(rng.uniform(0.006, 0.018) * image.shape[0])))
     w, h, round_ = rng.uniform(21, 27), rng.uniform(15, 22), rng.uniform(2, 5)
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    outline = np.stack([np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / round_) * w, np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / round_) * h, 0 * t], 1)
+    outline = np.stack(
+        [
+            np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / round_) * w,
+            np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / round_) * h,
+            0 * t,
+        ],
+        1,
+    )
     forward = np.array([0, 0, rng.uniform(9, 15)])
     canvas = np.ascontiguousarray(image)
     centres = [head[l[a : a + 6]].mean(0) * [1.05, 1, 1] + forward + [0, -3, 0] for a in (36, 42)]
@@ -159,7 +242,10 @@ def _glasses(image: np.ndarray, rng: np.random.Generator, head: np.ndarray, proj
         c, side = centres[i], (-1, 1)[i]
         lens = project(c + outline)[0]
         area = cv2.contourArea(lens.astype(np.float32), True)
-        if area * np.sign(cv2.contourArea(outline[:, :2].astype(np.float32), True)) > 0 and depths[i] < max(depths) - 40:
+        if (
+            area * np.sign(cv2.contourArea(outline[:, :2].astype(np.float32), True)) > 0
+            and depths[i] < max(depths) - 40
+        ):
             continue  # the far lens of a profile hides behind the nose
         fixed = [np.round(lens * 16).astype(np.int32)]
         if dark:
@@ -171,7 +257,9 @@ def _glasses(image: np.ndarray, rng: np.random.Generator, head: np.ndarray, proj
         hinge = c + [side * w, 4, 0]
         (p, q), d = project(np.stack([hinge, ear]))
         if depths[i] >= max(depths) - 25:
-            cv2.line(canvas, tuple(int(v) for v in p), tuple(int(v) for v in q), colour, thickness, cv2.LINE_AA)
+            cv2.line(
+                canvas, tuple(int(v) for v in p), tuple(int(v) for v in q), colour, thickness, cv2.LINE_AA
+            )
     bridge = project(np.stack([centres[0] + [w, 3, 0], centres[1] + [-w, 3, 0]]))[0]
     cv2.line(canvas, *(tuple(int(v) for v in p) for p in bridge), colour, thickness, cv2.LINE_AA)
     return canvas
@@ -192,19 +280,29 @@ def _camera(linear: np.ndarray, rng: np.random.Generator, gain: np.ndarray) -> n
         image = image + rng.normal(0, rng.uniform(0, 0.05), image.shape)
     out = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
-        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1], 1)
+        out = cv2.imdecode(
+            cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1], 1
+        )
     return out
 
 
 class SynthLP:
     """`synth-lp`: endless training faces after 300W-LP, any sample reproducible from (seed, index) alone.
 
-    Each identity with its expression is drawn in :data:`POSES_PER_FACE` poses (yaw to +-90 degrees), each time under new light,
-    before a new background and through a new camera. With `augment` the paper's augmentation is part of the camera: rotation,
-    shift, scale and flip act on the mesh, so image, landmarks and volume stay aligned exactly.
+    Each identity with its expression is drawn in :data:`POSES_PER_FACE` poses (yaw to +-90 degrees), each
+    time under new light, before a new background and through a new camera. With `augment` the paper's
+    augmentation is part of the camera: rotation, shift, scale and flip act on the mesh, so image, landmarks
+    and volume stay aligned exactly.
     """
 
-    def __init__(self, size: int = 192, depth: int = 200, seed: int = 0, augment: bool | Augmentation = True, truth: bool = False):
+    def __init__(
+        self,
+        size: int = 192,
+        depth: int = 200,
+        seed: int = 0,
+        augment: bool | Augmentation = True,
+        truth: bool = False,
+    ):
         self.grid = Grid(size, depth)
         self.seed = seed
         self.augment = Augmentation() if augment is True else (augment or None)
@@ -216,7 +314,9 @@ class SynthLP:
 
     def _face(self, identity: int) -> tuple[np.ndarray, Look]:
         if identity not in self._faces:
-            if len(self._faces) >= 300:  # a block of shuffled training samples holds 256 people (`train.SHUFFLE`)
+            if (
+                len(self._faces) >= 300
+            ):  # a block of shuffled training samples holds 256 people (`train.SHUFFLE`)
                 self._faces.pop(next(iter(self._faces)))
             rng = np.random.default_rng((self.seed, 1, identity))
             head = load_basis().vertices(sample_identity(rng) + sample_expression(rng))
@@ -227,7 +327,13 @@ class SynthLP:
         head, look = self._face(index // POSES_PER_FACE)
         rng = np.random.default_rng((self.seed, 2, index))
         yaw = rng.normal(0, 0.45) if rng.random() < 0.4 else rng.uniform(-np.pi / 2, np.pi / 2)
-        pose = np.array([np.clip(rng.normal(0, 0.22), -0.7, 0.7), np.clip(yaw, -np.pi / 2, np.pi / 2), np.clip(rng.normal(0, 0.12), -0.6, 0.6)])
+        pose = np.array(
+            [
+                np.clip(rng.normal(0, 0.22), -0.7, 0.7),
+                np.clip(yaw, -np.pi / 2, np.pi / 2),
+                np.clip(rng.normal(0, 0.12), -0.6, 0.6),
+            ]
+        )
         return render_sample(head, look, pose, sample_light(rng), self.grid, rng, self.augment, self.truth)
 
 
@@ -281,7 +387,9 @@ def render_sample(
     volume = fill_runs(runs, grid)
 
     k = SUPERSAMPLING
-    drawn = shade(dress(head, look), rotation, scale * k, ((cx + 0.5) * k - 0.5, (cy + 0.5) * k - 0.5), light, size * k)
+    drawn = shade(
+        dress(head, look), rotation, scale * k, ((cx + 0.5) * k - 0.5, (cy + 0.5) * k - 0.5), light, size * k
+    )
     drawn = drawn.reshape(size, k, size, k, 4).mean((1, 3))
     alpha = drawn[..., 3:]
     background = _texture(rng, size)
@@ -289,12 +397,16 @@ def render_sample(
     if rng.random() < 0.85:
         lower = project(head[rim & (basis.part[0] == 0)])[0]
         body = angle + rng.normal(0, 0.1)
-        background = _torso(background, rng, np.array([lower[:, 0].mean(), lower[:, 1].mean()]), 150 * scale, -body)
+        background = _torso(
+            background, rng, np.array([lower[:, 0].mean(), lower[:, 1].mean()]), 150 * scale, -body
+        )
     # exposure: bring the head's brightness to a plausible level, not always the same
     bright = (drawn[..., :3] @ np.array([0.3, 0.59, 0.11], np.float32)).sum() / max(float(alpha.sum()), 1.0)
     skin = float(look.skin @ np.array([0.3, 0.59, 0.11]))
     target = np.clip(0.07 + 0.3 * skin, 0.03, 0.36) * np.exp(rng.normal(0, 0.35))
-    linear = drawn[..., :3] * (target / max(bright, 1e-3)) + (1 - alpha) * to_linear(np.clip(background, 0, 1))
+    linear = drawn[..., :3] * (target / max(bright, 1e-3)) + (1 - alpha) * to_linear(
+        np.clip(background, 0, 1)
+    )
     image = linear.astype(np.float32)
     if rng.random() < 0.15:
         image = _glasses(image, rng, head, project)

@@ -1,18 +1,18 @@
 """Faces and their 68 landmarks, by one interface for every detector.
 
-VRN needs the 68 landmarks of the iBUG mark-up (jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67) only for the box around
-them, which gives the crop (`vrnlib.crop`). Two detectors are here:
+VRN needs the 68 landmarks of the iBUG mark-up (jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67)
+only for the box around them, which gives the crop (`vrnlib.crop`). Two detectors are here:
 
 ``dlib``
-    The default: a sliding window on oriented gradients, and a regression forest for the landmarks. Both come with packages
-    and need no download. Frontal to three-quarter views; a profile needs a box drawn by hand. The landmark model was trained
-    on iBUG 300-W, whose licence excludes commercial use.
+    The default: a sliding window on oriented gradients, and a regression forest for the landmarks. Both come
+    with packages and need no download. Frontal to three-quarter views; a profile needs a box drawn by hand.
+    The landmark model was trained on iBUG 300-W, whose licence excludes commercial use.
 ``face-alignment``
-    S3FD boxes and 2D-FAN landmarks (Bulat and Tzimiropoulos, ICCV 2017), what the authors of VRN used. Finds profiles. Its
-    weights are downloads.
+    S3FD boxes and 2D-FAN landmarks (Bulat and Tzimiropoulos, ICCV 2017), what the authors of VRN used. Finds
+    profiles. Its weights are downloads.
 
-The notebook ``00_start_here`` shows landmarks on a photograph. Image frame throughout: pixels, x right, y down, integer
-coordinates at pixel centres.
+The notebook ``00_start_here`` shows landmarks on a photograph. Image frame throughout: pixels, x right, y
+down, integer coordinates at pixel centres.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -70,15 +70,18 @@ class Detector(Protocol):
 class DlibDetector:
     """dlib's frontal face detector and its 68-point shape predictor (Kazemi and Sullivan, CVPR 2014).
 
-    The smallest face it knows is 80 pixels wide. So a photograph is searched at a size where a face of usual width is a little
-    more than that, and at a finer one only if nothing was found. The landmarks always come from the full resolution.
+    The smallest face it knows is 80 pixels wide. So a photograph is searched at a size where a face of usual
+    width is a little more than that, and at a finer one only if nothing was found. The landmarks always come
+    from the full resolution.
     """
 
     name = "dlib"
     threshold = 0.3
     """Lowest score of a face. In photographs faces score 1 to 3, round patterns (a badge) 0.1 to 0.2."""
     search_sides = (800, 1600)
-    """Longer side of the photograph during the search, in pixels: faces from 1/10, then from 1/20 of it are found."""
+    """Longer side of the photograph during the search, in pixels: faces from 1/10, then from 1/20 of it are
+    found.
+    """
 
     def __init__(self) -> None:
         import dlib
@@ -111,8 +114,12 @@ class DlibDetector:
         return sorted(found, key=lambda d: -d.score)
 
     def landmarks(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        """See `Detector`. The predictor expects dlib's kind of box: a square from the brows to below the chin."""
-        points = self._predictor(np.ascontiguousarray(image), self._rectangle(*(round(v) for v in box))).parts()
+        """See `Detector`. The predictor expects dlib's kind of box: a square from the brows to below the
+        chin.
+        """
+        points = self._predictor(
+            np.ascontiguousarray(image), self._rectangle(*(round(v) for v in box))
+        ).parts()
         return np.array([(p.x, p.y) for p in points], dtype=np.float32)
 
 
@@ -126,7 +133,7 @@ class FaceAlignmentDetector:
     """
 
     name = "face-alignment"
-    files = {
+    files: ClassVar[dict[str, tuple[str, ...]]] = {
         "sfd": ("s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar"),
         "dlib": ("2DFAN4-11f355bf06.pth.tar",),
     }
@@ -147,12 +154,24 @@ class FaceAlignmentDetector:
         )
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it calls its own dlib detector deprecated; that one is never asked
+                warnings.simplefilter(
+                    "ignore"
+                )  # it calls its own dlib detector deprecated; that one is never asked
                 self._net = face_alignment.FaceAlignment(
-                    face_alignment.LandmarksType.TWO_D, device="cpu", face_detector=boxes, compile=False, flip_input=False
+                    face_alignment.LandmarksType.TWO_D,
+                    device="cpu",
+                    face_detector=boxes,
+                    compile=False,
+                    flip_input=False,
                 )
-        except Exception as error:  # a failed download or a broken file, as anything from URLError to UnpicklingError
-            what = "weights are not on this machine and could not be downloaded" if missing else "weights are damaged"
+        except (
+            Exception
+        ) as error:  # a failed download or a broken file, as anything from URLError to UnpicklingError
+            what = (
+                "weights are not on this machine and could not be downloaded"
+                if missing
+                else "weights are damaged"
+            )
             raise VrnError(f"the face-alignment {what}: {remedy}") from error
         self._dlib = DlibDetector() if boxes == "dlib" else None
 
@@ -162,7 +181,11 @@ class FaceAlignmentDetector:
             boxes = [(d.box, d.score) for d in self._dlib.detect(image)]
         else:
             factor = min(1.0, self.search_side / max(image.shape[:2]))
-            small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else image
+            small = (
+                cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+                if factor < 1
+                else image
+            )
             fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
             rows = self._net.face_detector.detect_from_image(small.copy())
             boxes = [((x0 / fx, y0 / fy, x1 / fx, y1 / fy), float(s)) for x0, y0, x1, y1, s in rows]
@@ -193,10 +216,12 @@ def get(detector: str | Detector) -> Detector:
     return _get(detector) if isinstance(detector, str) else detector
 
 
-@lru_cache(maxsize=None)
+@cache
 def _get(name: str) -> Detector:
     if name not in DETECTORS:
-        raise VrnError(f"unknown detector '{name}'{did_you_mean(name, DETECTORS)}: choose one of {', '.join(DETECTORS)}")
+        raise VrnError(
+            f"unknown detector '{name}'{did_you_mean(name, DETECTORS)}: choose one of {', '.join(DETECTORS)}"
+        )
     return DETECTORS[name]()
 
 
@@ -210,7 +235,8 @@ def detect(
     image : (H, W, 3) uint8 RGB, see `vrnlib.images.load`
     detector : name or object
     boxes : sequence of (x0, y0, x1, y1), image pixels, optional
-        Faces known beforehand (a profile that dlib misses): nothing is searched, only the landmarks are found.
+        Faces known beforehand (a profile that dlib misses): nothing is searched, only the landmarks are
+        found.
 
     Returns
     -------
@@ -225,18 +251,22 @@ def detect(
     finder = get(detector)
     if boxes is None:
         return finder.detect(image)
-    return [Detection(b, float("inf"), finder.landmarks(image, b)) for b in (_checked(b, image) for b in boxes)]
+    return [
+        Detection(b, float("inf"), finder.landmarks(image, b)) for b in (_checked(b, image) for b in boxes)
+    ]
 
 
-def choose(found: Sequence[Detection], face: str | int = "largest", where: str = "the photograph") -> list[Detection]:
+def choose(
+    found: Sequence[Detection], face: str | int = "largest", where: str = "the photograph"
+) -> list[Detection]:
     """Pick faces by policy.
 
     Parameters
     ----------
     found : sequence of Detection
     face : "largest", "all" or N
-        The face with the largest box; all, from left to right; or the N-th from the left, counted from 1 (an int or its
-        digits).
+        The face with the largest box; all, from left to right; or the N-th from the left, counted from 1 (an
+        int or its digits).
     where : str
         Names the photograph in messages.
 
@@ -248,7 +278,8 @@ def choose(found: Sequence[Detection], face: str | int = "largest", where: str =
     face = parse_policy(face)
     if not found:
         raise VrnError(
-            f"no face was found in {where}: use a photograph where the face is upright, looks roughly at the camera and is at "
+            f"no face was found in {where}: use a photograph where the face is upright, looks roughly "
+            "at the camera and is at "
             "least 80 pixels wide, or draw a box round the face with --box x0,y0,x1,y1 (in Python: box=)"
         )
     ordered = sorted(found, key=lambda d: (d.box[0] + d.box[2], d.box[1]))
@@ -259,7 +290,8 @@ def choose(found: Sequence[Detection], face: str | int = "largest", where: str =
     if face > len(ordered):
         number = "only one face was" if len(ordered) == 1 else f"only {len(ordered)} faces were"
         raise VrnError(
-            f"there is no face {face} in {where}, {number} found: choose --face 1 to {len(ordered)} (from the left), "
+            f"there is no face {face} in {where}, {number} found: choose --face 1 to {len(ordered)} "
+            "(from the left), "
             "largest or all"
         )
     return [ordered[face - 1]]
@@ -284,7 +316,8 @@ def parse_policy(face: str | int) -> Literal["largest", "all"] | int:
 def dlib_model(name: str) -> Path:
     """Path of a model file of the package ``face_recognition_models``.
 
-    The package is located, not imported: importing it needs ``pkg_resources``, which current setuptools no longer has.
+    The package is located, not imported: importing it needs ``pkg_resources``, which current setuptools no
+    longer has.
 
     Raises
     ------
@@ -307,7 +340,10 @@ def _checked(box: Sequence[float], image: NDArray[np.uint8]) -> Box:
         raise VrnError(f"box {shown} is not four numbers: give x0,y0,x1,y1 in pixels of the photograph")
     x0, y0, x1, y1 = map(float, box)
     if x1 - x0 < 10 or y1 - y0 < 10:
-        raise VrnError(f"box {shown} is empty or too small: give left,top,right,bottom in pixels, with x0 < x1 and y0 < y1")
+        raise VrnError(
+            f"box {shown} is empty or too small: give left,top,right,bottom in pixels, with x0 < x1 and "
+            "y0 < y1"
+        )
     if not (0 <= (x0 + x1) / 2 < width and 0 <= (y0 + y1) / 2 < height):
         raise VrnError(f"box {shown} lies outside of the photograph, which is {width}x{height} pixels")
     return x0, y0, x1, y1

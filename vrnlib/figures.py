@@ -1,13 +1,13 @@
 """Figures: one palette, PNG first with alternative text, meshes drawn by our own rasteriser.
 
-Every figure of a notebook is shown by :func:`show`, which needs a description: readers who can't see the picture, search engines
-and the HTML export (it refuses a picture without one) all use it.
+Every figure of a notebook is shown by :func:`show`, which needs a description: readers who can't see the
+picture, search engines and the HTML export (it refuses a picture without one) all use it.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -114,7 +114,9 @@ def _plain(value: Any) -> str:
 
 
 def sheet(images: Sequence[np.ndarray], columns: int, gap: int = 2) -> np.ndarray:
-    """Arrange equally large (H, W, 3) uint8 images row by row with white gaps; the last row is filled up with white."""
+    """Arrange equally large (H, W, 3) uint8 images row by row with white gaps; the last row is filled up with
+    white.
+    """
     h, w = images[0].shape[:2]
     rows = -(-len(images) // columns)
     out = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
@@ -135,7 +137,8 @@ def mesh_view(
     vertices : (V, 3) pixels; faces : (F, 3) int.
     colours : (V, 3) uint8, or None for plaster.
     turn : degrees about the vertical axis through `centre`.
-    size : side of the picture in pixels; extent : side of what it shows, in the mesh's pixels (default: fits the mesh).
+    size : side of the picture in pixels; extent : side of what it shows, in the mesh's pixels (default: fits
+    the mesh).
 
     Returns
     -------
@@ -156,8 +159,14 @@ def mesh_view(
     corners = np.asarray(faces)[tri[seen]]
     normals = (vertex_normals(turned, faces)[corners] * weights).sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # whichever way the mesh is oriented, what is seen faces the viewer
-    light = 0.32 + 0.5 * np.clip(normals @ np.array([-0.35, -0.45, 0.82]), 0, 1) + 0.25 * np.clip(normals @ np.array([0.7, -0.1, 0.7]), 0, 1)
+    normals *= np.where(
+        normals[:, 2:] < 0, -1, 1
+    )  # whichever way the mesh is oriented, what is seen faces the viewer
+    light = (
+        0.32
+        + 0.5 * np.clip(normals @ np.array([-0.35, -0.45, 0.82]), 0, 1)
+        + 0.25 * np.clip(normals @ np.array([0.7, -0.1, 0.7]), 0, 1)
+    )
     if colours is None:
         albedo: np.ndarray = NEUTRAL
     else:
@@ -186,7 +195,9 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, 0).repeat(factor, 1)
 
 
-def row(images: Sequence[np.ndarray], titles: Sequence[str], height: float = 2.4, columns: int | None = None) -> Any:
+def row(
+    images: Sequence[np.ndarray], titles: Sequence[str], height: float = 2.4, columns: int | None = None
+) -> Any:
     """Images side by side under their titles, as a matplotlib figure.
 
     Parameters
@@ -202,20 +213,60 @@ def row(images: Sequence[np.ndarray], titles: Sequence[str], height: float = 2.4
     rows = -(-len(images) // columns)
     widths = [max(im.shape[1] / im.shape[0] for im in images[c::columns]) for c in range(columns)]
     figure, axes = plt.subplots(
-        rows, columns, figsize=(height * sum(widths) + 0.1 * columns, (height + 0.3) * rows), width_ratios=widths, squeeze=False
+        rows,
+        columns,
+        figsize=(height * sum(widths) + 0.1 * columns, (height + 0.3) * rows),
+        width_ratios=widths,
+        squeeze=False,
     )
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if image.shape[0] < 200 else "antialiased")
+        axis.imshow(
+            image,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if image.shape[0] < 200 else "antialiased",
+        )
         axis.set_title(title, fontsize=9)
     return figure
 
 
-def turned(vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray | None = None, turns: Sequence[float] = (0, 45, 90),
-           size: int = 200, **options: Any) -> list[np.ndarray]:  # fmt: skip
+def turned(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    colours: np.ndarray | None = None,
+    turns: Sequence[float] = (0, 45, 90),
+    size: int = 200,
+    **options: Any,
+) -> list[np.ndarray]:
     """The mesh seen from several sides at one scale: a list of `mesh_view` pictures (options as there)."""
     v = np.asarray(vertices, np.float32)
     options.setdefault("extent", float(np.linalg.norm(np.ptp(v, axis=0)) * 0.8))
     options.setdefault("centre", (v.min(0) + v.max(0)) / 2)
     return [mesh_view(v, faces, colours, turn=turn, size=size, **options) for turn in turns]
+
+
+def playground(draw: Callable[..., np.ndarray], **sliders: Any) -> None:
+    """Sliders beside the picture they change; needs a live kernel, so still pictures of some states should
+    follow.
+
+    Parameters
+    ----------
+    draw : gets the sliders' values by name, returns (H, W) or (H, W, 3) uint8.
+    sliders : ipywidgets controls, by the names of `draw`'s arguments.
+    """
+    import ipywidgets
+    from IPython.display import display
+    from PIL import Image
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(draw(**{name: slider.value for name, slider in sliders.items()})).save(buffer, "png")
+        return buffer.getvalue()
+
+    picture = ipywidgets.Image(value=png(), format="png")
+    for slider in sliders.values():
+        slider.observe(lambda _: setattr(picture, "value", png()), names="value")
+    display(ipywidgets.HBox([ipywidgets.VBox(list(sliders.values())), picture]))

@@ -1,7 +1,7 @@
 """Photographs in: any image a user may bring, as (H, W, 3) uint8 RGB, upright.
 
-The first step of `vrnlib.reconstruct`; the notebook ``00_start_here`` uses it. Everything that cannot be read as a photograph
-ends in one `VrnError` that names the file and the remedy.
+The first step of `vrnlib.reconstruct`; the notebook ``00_start_here`` uses it. Everything that cannot be read
+as a photograph ends in one `VrnError` that names the file and the remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from vrnlib.errors import VrnError
 ImageLike = str | PathLike[str] | np.ndarray | Image.Image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""What counts as a photograph when a folder is given (in any case). A file named explicitly may be called anything."""
+"""What counts as a photograph when a folder is given (in any case). A file named explicitly may be called
+anything.
+"""
 
 MIN_SIDE = 32
 """Pixels. Below this there is no face to find, whatever the network size."""
@@ -31,13 +33,14 @@ _PHOTO_HINT = "give a photograph as JPEG, PNG, WebP, TIFF or BMP (HEIC and raw f
 def load(source: ImageLike) -> NDArray[np.uint8]:
     """Read a photograph as 8-bit RGB, upright.
 
-    Greyscale is repeated in three channels, transparency is laid on white, 16 bits are reduced to 8, palettes are resolved,
-    and the EXIF orientation is applied.
+    Greyscale is repeated in three channels, transparency is laid on white, 16 bits are reduced to 8, palettes
+    are resolved, and the EXIF orientation is applied.
 
     Parameters
     ----------
     source : path, PIL image or array
-        An array is (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of type uint8, uint16, bool, or float in 0..1.
+        An array is (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of type uint8, uint16, bool, or float
+        in 0..1.
 
     Returns
     -------
@@ -66,10 +69,11 @@ def load(source: ImageLike) -> NDArray[np.uint8]:
 
 
 def expand(sources: Iterable[str | PathLike[str]]) -> list[Path]:
-    """List the photographs meant by `sources`: a folder stands for the images in it, sorted by name, not deeper.
+    """List the photographs meant by `sources`: a folder stands for the images in it, sorted by name, not
+    deeper.
 
-    A path that is not a folder is kept as it is, even if it does not exist, so that each bad one is reported on its own
-    when it is loaded. A path that occurs twice is kept once.
+    A path that is not a folder is kept as it is, even if it does not exist, so that each bad one is reported
+    on its own when it is loaded. A path that occurs twice is kept once.
 
     Raises
     ------
@@ -81,7 +85,10 @@ def expand(sources: Iterable[str | PathLike[str]]) -> list[Path]:
         if source.is_dir():
             inside = sorted(p for p in source.iterdir() if _is_photograph(p))
             if not inside:
-                raise VrnError(f"no photographs in the folder '{source}': it needs files ending in {', '.join(EXTENSIONS)}")
+                raise VrnError(
+                    f"no photographs in the folder '{source}': it needs files ending in "
+                    f"{', '.join(EXTENSIONS)}"
+                )
             paths += inside
         else:
             paths.append(source)
@@ -103,7 +110,8 @@ def _from_file(path: Path) -> NDArray[np.uint8]:
         raise VrnError(f"'{path}' is empty (0 bytes): copy or download the photograph again")
     try:
         with warnings.catch_warnings():
-            # a photograph of more than 90 megapixels is no attack; beyond twice that Pillow refuses, see below
+            # a photograph of more than 90 megapixels is no attack; beyond twice that Pillow refuses, see
+            # below
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 return _from_pil(picture)
@@ -113,12 +121,16 @@ def _from_file(path: Path) -> NDArray[np.uint8]:
             raise VrnError(f"'{path}' is not an image that can be read: {_PHOTO_HINT}") from error
         return deep
     except Image.DecompressionBombError as error:
-        raise VrnError(f"'{path}' has too many pixels to open safely: reduce it, 4000 pixels wide is plenty") from error
+        raise VrnError(
+            f"'{path}' has too many pixels to open safely: reduce it, 4000 pixels wide is plenty"
+        ) from error
     except PermissionError as error:
         raise VrnError(f"cannot read '{path}': {_reason(error)}; check its permissions") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         # Pillow reports a broken stream by any of these, depending on the format
-        raise VrnError(f"'{path}' is truncated or damaged ({error}): copy or download the photograph again") from error
+        raise VrnError(
+            f"'{path}' is truncated or damaged ({error}): copy or download the photograph again"
+        ) from error
 
 
 def _from_pil(picture: Image.Image) -> NDArray[np.uint8]:
@@ -153,7 +165,8 @@ def _from_array(pixels: np.ndarray) -> NDArray[np.uint8]:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         raise VrnError(
-            f"an array of shape {pixels.shape} is not a photograph: it must be (height, width), (height, width, 3) RGB "
+            f"an array of shape {pixels.shape} is not a photograph: it must be (height, width), "
+            "(height, width, 3) RGB "
             "or (height, width, 4) RGBA"
         )
     if pixels.dtype == np.uint16:
@@ -176,7 +189,9 @@ def _from_array(pixels: np.ndarray) -> NDArray[np.uint8]:
 
 
 def _to_unit_range(pixels: np.ndarray) -> NDArray[np.float32]:
-    """Deep pixels of unknown full scale to 0..1: the full scale is the smallest usual one that holds the maximum."""
+    """Deep pixels of unknown full scale to 0..1: the full scale is the smallest usual one that holds the
+    maximum.
+    """
     top = float(pixels.max(initial=0))
     full = next((limit for limit in (1.0, 255.0, 4095.0, 65535.0) if top <= limit), max(top, 1.0))
     if pixels.dtype == np.uint16 or (pixels.dtype.kind in "iu" and full == 1.0):

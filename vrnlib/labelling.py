@@ -1,9 +1,10 @@
 """Dynamic labelling: keep the face, remove the stray bodies of an isosurface.
 
-A VRN volume may hold islands of voxels beside the face. On the mesh they are connected components: two triangles belong to the
-same body if they share a vertex. The review's algorithm (Sec. 3.1) walks once over the triangles; a triangle unites the labels
-of its three vertices, and the smallest label wins. That is a union-find, linear in practice. The notebook on
-post-processing teaches it; `largest_body` is what `vrnlib.reconstruct` calls.
+A VRN volume may hold islands of voxels beside the face. On the mesh they are connected components: two
+triangles belong to the same body if they share a vertex. The review's algorithm (Sec. 3.1) walks once over
+the triangles; a triangle unites the labels of its three vertices, and the smallest label wins. That is a
+union-find, linear in practice. The notebook on post-processing teaches it; `largest_body` is what
+`vrnlib.reconstruct` calls.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def labels(n_vertices: int, faces: NDArray[np.integer]) -> NDArray[np.int32]:
     Returns
     -------
     label : (V,) int32
-        The smallest vertex index of the body: two vertices are connected through triangles if and only if their labels are
-        equal. A vertex of no triangle is its own body.
+        The smallest vertex index of the body: two vertices are connected through triangles if and only if
+        their labels are equal. A vertex of no triangle is its own body.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Meshes to files: GLB, OBJ and PLY, upright in any viewer, all or nothing.
 
-Meshes live in the image frame (x right, y down, z towards the viewer). Files are turned y-up, ``y' = height - 1 - y``, which mirrors,
-so the triangles are turned round as well and stay oriented outwards. A file is written under a temporary name in its own folder and then
-renamed: an interrupted run leaves no half of a face.
+Meshes live in the image frame (x right, y down, z towards the viewer). Files are turned y-up, ``y' = height -
+1 - y``, which mirrors, so the triangles are turned round as well and stay oriented outwards. A file is
+written under a temporary name in its own folder and then renamed: an interrupted run leaves no half of a
+face.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def check_target(path: str | PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         kind = f"the extension '{path.suffix}'" if path.suffix else "no extension"
-        raise VrnError(f"cannot write '{path}' with {kind}: use {', '.join(list(WRITERS)[:-1])} or {list(WRITERS)[-1]}")
+        raise VrnError(
+            f"cannot write '{path}' with {kind}: use {', '.join(list(WRITERS)[:-1])} or {list(WRITERS)[-1]}"
+        )
     return check_folder(path)
 
 
@@ -78,16 +81,20 @@ def check_folder(path: Path) -> Path:
     if path.is_dir():
         raise VrnError(f"'{path}' is a folder: give the name of a file")
     if not folder.is_dir():
-        raise VrnError(f"cannot write '{path}': the folder '{folder}' does not exist; create it first (mkdir -p '{folder}')")
+        raise VrnError(
+            f"cannot write '{path}': the folder '{folder}' does not exist; create it first (mkdir -p "
+            f"'{folder}')"
+        )
     try:  # asking the system is not enough (root, read-only mounts): try
         handle, name = tempfile.mkstemp(prefix=".vrn-", dir=folder)
     except OSError as error:
         raise VrnError(
-            f"cannot write '{path}': the folder '{folder}' is not writable ({(error.strerror or str(error)).lower()}); "
+            f"cannot write '{path}': the folder '{folder}' is not writable "
+            f"({(error.strerror or str(error)).lower()}); "
             "choose another with --out"
         ) from error
     os.close(handle)
-    os.unlink(name)
+    Path(name).unlink()
     return path
 
 
@@ -107,15 +114,18 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's are private
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~umask)  # mkstemp's are private
+        Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise VrnError(f"cannot write '{path}': {(error.strerror or str(error)).lower()}; free some space or choose another "
-                       "place") from error
+        raise VrnError(
+            f"cannot write '{path}': {(error.strerror or str(error)).lower()}; free some space or "
+            "choose another "
+            "place"
+        ) from error
     finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write(path: str | PathLike[str], surface: Surface) -> Path:
@@ -132,12 +142,16 @@ def write(path: str | PathLike[str], surface: Surface) -> Path:
 
 
 def obj_bytes(surface: Surface) -> bytes:
-    """Wavefront OBJ with one colour per vertex, ``v x y z r g b`` (r, g, b in 0..1), as the authors wrote it; 1-based faces."""
+    """Wavefront OBJ with one colour per vertex, ``v x y z r g b`` (r, g, b in 0..1), as the authors wrote it;
+    1-based faces.
+    """
     v, f = surface.vertices, surface.faces + 1
     rows = np.concatenate([v, surface.colours / 255.0], axis=1)
     text = ("v %.3f %.3f %.3f %.4f %.4f %.4f\n" * len(rows)) % tuple(rows.ravel().tolist())
     triangles = ("f %d %d %d\n" * len(f)) % tuple(f.ravel().tolist())
-    return f"# vrnlib, {len(rows)} vertices, x right, y up, z towards the viewer\n{text}{triangles}".encode("ascii")
+    return f"# vrnlib, {len(rows)} vertices, x right, y up, z towards the viewer\n{text}{triangles}".encode(
+        "ascii"
+    )
 
 
 def ply_bytes(surface: Surface) -> bytes:
@@ -167,15 +181,27 @@ def glb_bytes(surface: Surface) -> bytes:
 
     def view(data: bytes, target: int | None = None) -> int:
         offset = sum(map(len, chunks))
-        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(data), **({"target": target} if target else {})})
+        views.append(
+            {
+                "buffer": 0,
+                "byteOffset": offset,
+                "byteLength": len(data),
+                **({"target": target} if target else {}),
+            }
+        )
         chunks.append(data + b"\0" * (-len(data) % 4))
         return len(views) - 1
 
     def accessor(array: np.ndarray, kind: str, component: int, target: int, **extra: object) -> int:
         index = view(np.ascontiguousarray(array).tobytes(), target)
         accessors.append(
-            {"bufferView": index, "componentType": component, "count": array.size if kind == "SCALAR" else len(array),
-             "type": kind, **extra}
+            {
+                "bufferView": index,
+                "componentType": component,
+                "count": array.size if kind == "SCALAR" else len(array),
+                "type": kind,
+                **extra,
+            }
         )
         return len(accessors) - 1
 
@@ -186,12 +212,17 @@ def glb_bytes(surface: Surface) -> bytes:
         "POSITION": accessor(v, "VEC3", float32, array_buffer, min=low.tolist(), max=high.tolist()),
         "NORMAL": accessor(surface.normals.astype("<f4"), "VEC3", float32, array_buffer),
     }
-    material: dict = {"name": "photograph", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}}
+    material: dict = {
+        "name": "photograph",
+        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9},
+    }
     gltf: dict = {"asset": {"version": "2.0", "generator": "vrnlib"}}
     if surface.uv is not None and surface.picture is not None:
         attributes["TEXCOORD_0"] = accessor(surface.uv.astype("<f4"), "VEC2", float32, array_buffer)
         gltf["images"] = [{"bufferView": view(jpeg_bytes(surface.picture)), "mimeType": "image/jpeg"}]
-        gltf["samplers"] = [{"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}]  # linear, clamped
+        gltf["samplers"] = [
+            {"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}
+        ]  # linear, clamped
         gltf["textures"] = [{"source": 0, "sampler": 0}]
         material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
     else:
@@ -203,7 +234,9 @@ def glb_bytes(surface: Surface) -> bytes:
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "face"}],
-        "meshes": [{"name": "face", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
+        "meshes": [
+            {"name": "face", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
+        ],
         "materials": [material],
         "accessors": accessors,
         "bufferViews": views,
@@ -232,7 +265,9 @@ def jpeg_bytes(picture: NDArray[np.uint8], quality: int = 92) -> bytes:
 
 
 _SRGB = np.arange(256) / 255
-_LINEAR = np.round(np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4) * 65535).astype("<u2")
+_LINEAR = np.round(
+    np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4) * 65535
+).astype("<u2")
 
 WRITERS: dict[str, Callable[[Surface], bytes]] = {".glb": glb_bytes, ".obj": obj_bytes, ".ply": ply_bytes}
 """Extension -> writer."""

@@ -1,21 +1,21 @@
 """The volumetric regression network: residual module, hourglass, VRN (taught in `notebooks/03_train_vrn`).
 
-VRN (Jackson et al. 2017, Sec. 3.3) is an image-to-image network whose output *channels* are the depth slices of a volume: two
-stacked hourglasses on a quarter of the image's resolution, then one bilinear enlargement. No 3-D convolution, no transposed
-convolution, no intermediate supervision. The default arguments are the released unguided network: 19,184,968 parameters.
+VRN (Jackson et al. 2017, Sec. 3.3) is an image-to-image network whose output *channels* are the depth slices
+of a volume: two stacked hourglasses on a quarter of the image's resolution, then one bilinear enlargement. No
+3-D convolution, no transposed convolution, no intermediate supervision. The default arguments are the
+released unguided network: 19,184,968 parameters.
 
-Two wirings of the hourglass exist and have the same kinds of blocks, so weights of one load into the other without complaint
-and give nonsense. `skip` is what the released checkpoint does: the next hourglass sits in the branch that is *not* pooled, so the
-lowest resolution of the whole network is half of the hourglass's input. `low` is what the paper draws (after Newell et al.
-2016): the next hourglass sits in the pooled branch, between two groups of modules, and the resolution halves `levels` times.
+Two wirings of the hourglass exist, made of the same blocks. ``skip`` is what the released checkpoint does:
+the next hourglass sits in the branch that is *not* pooled, so the lowest resolution of the whole network is
+half of the hourglass's input. ``low`` is what the paper draws (after Newell et al. 2016): the next hourglass
+sits in the pooled branch, between two groups of modules, and the resolution halves `levels` times. The
+released form has one module more at each nesting; ``low`` has 17,897,800 parameters.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from vrnlib.errors import VrnError
 from vrnlib.params import Profile, Wiring, strict
+from vrnlib.provenance import replacing
 
 FORMAT = "vrnlib-network-1"
 """Marks our checkpoints in the header of the safetensors file."""
@@ -48,9 +49,10 @@ class Architecture:
 
 
 class Residual(nn.Module):
-    """Pre-activation bottleneck: ``skip(x) + [BN ReLU 1x1] [BN ReLU 3x3] [BN ReLU 1x1] (x)``; (N, cin, H, W) -> (N, cout, H, W).
+    """Pre-activation bottleneck (He et al. 2016): (N, cin, H, W) -> (N, cout, H, W).
 
-    The skip is the identity, or a bare 1x1 convolution where the width changes. `mid` is the width of the 3x3 convolution.
+    ``skip(x) + [BN ReLU 1x1][BN ReLU 3x3][BN ReLU 1x1](x)``; `mid` is the width of the 3x3 convolution, the
+    skip is the identity, or a bare 1x1 convolution where the width changes.
     """
 
     def __init__(self, cin: int, cout: int, mid: int) -> None:
@@ -67,11 +69,16 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass, and inside it the next: (N, C, H, W) -> (N, C, H, W). `modules` residual modules at each place.
+    """One hourglass, and inside it the next: (N, C, H, W) -> (N, C, H, W).
 
-    wiring ``low``:  up  = M x Res                                    low = pool, M x Res, inner, M x Res, x2    (48 24 12 6 3)
-    wiring ``skip``: up  = M x Res, inner, Res                        low = pool, 2M x Res, x2                   (48 24)
-    The innermost hourglass has M x Res in place of `inner` (in the pooled branch, for both wirings).
+    ======== ====================== ================================== =======================
+    wiring   up                     low                                sides for 48, 4 levels
+    ======== ====================== ================================== =======================
+    ``low``  M Res                  pool, M Res, *inner*, M Res, x 2   48 24 12 6 3
+    ``skip`` M Res, *inner*, Res    pool, 2 M Res, x 2                 48 24
+    ======== ====================== ================================== =======================
+
+    M is `modules`. The innermost hourglass has M Res in place of *inner*, in the pooled branch.
     """
 
     def __init__(self, features: int, modules: int, levels: int, wiring: Wiring) -> None:
@@ -102,8 +109,8 @@ def conv_bn_relu(features: int) -> nn.Sequential:
 class VRN(nn.Module):
     """The volumetric regression network.
 
-    Weights start from PyTorch's default initialisation (uniform in +-1/sqrt(fan-in), which is also what Torch7 used in 2017);
-    the paper does not give one.
+    Weights start from PyTorch's default initialisation (uniform in +-1/sqrt(fan-in), which is also what
+    Torch7 used in 2017); the paper does not give one.
 
     Parameters
     ----------
@@ -114,7 +121,8 @@ class VRN(nn.Module):
     depth : slices of the volume = output channels.
     wiring : "skip" (released network) or "low" (the paper's figure), see the module's text.
     in_channels : 3 for RGB, 71 for RGB and 68 landmark maps (VRN-Guided).
-    stem : width of the first convolution; None is a quarter of `features`. The thesis' narrow networks keep it at 64.
+    stem : width of the first convolution; None is a quarter of `features`. The thesis' narrow networks keep
+        it at 64.
 
     Raises
     ------
@@ -136,16 +144,27 @@ class VRN(nn.Module):
         self.architecture = Architecture(features, modules, stacks, levels, depth, wiring, in_channels, stem)
         numbers = [v for v in asdict(self.architecture).values() if isinstance(v, int)]
         if min(numbers) < 1 or features % 4 or wiring not in ("skip", "low"):
-            raise VrnError(f"no such network: {self.architecture}: all sizes >= 1, features a multiple of 4, wiring 'skip' or 'low'")
+            raise VrnError(
+                f"no such network: {self.architecture}: all sizes >= 1, features a multiple of 4, "
+                "wiring 'skip' or 'low'"
+            )
         f, s = features, stem or features // 4
-        self.stem = nn.Sequential(  # (N, 3, S, S), shapes for S = 192, f = 256
-            nn.Conv2d(in_channels, s, 7, stride=2, padding=3), nn.BatchNorm2d(s), nn.ReLU(inplace=True),  # 64, 96, 96
+        self.stem = nn.Sequential(  # (N, 3, S, S); the shapes are for S = 192, f = 256
+            nn.Conv2d(in_channels, s, 7, stride=2, padding=3),  # 64, 96, 96
+            nn.BatchNorm2d(s),
+            nn.ReLU(inplace=True),
             Residual(s, 2 * s, s),  # 128, 96, 96
             nn.MaxPool2d(2),  # 128, 48, 48
-            Residual(2 * s, 2 * s, s), Residual(2 * s, f, f // 2),  # 256, 48, 48
-        )  # fmt: skip
+            Residual(2 * s, 2 * s, s),
+            Residual(2 * s, f, f // 2),  # 256, 48, 48
+        )
         self.stacks = nn.ModuleList(
-            nn.Sequential(Hourglass(f, modules, levels, wiring), Residual(f, f, f // 2), conv_bn_relu(f), conv_bn_relu(f))
+            nn.Sequential(
+                Hourglass(f, modules, levels, wiring),
+                Residual(f, f, f // 2),
+                conv_bn_relu(f),
+                conv_bn_relu(f),
+            )
             for _ in range(stacks)
         )
         self.head = nn.Sequential(conv_bn_relu(f), nn.Conv2d(f, depth, 1))
@@ -167,7 +186,8 @@ class VRN(nn.Module):
         channels = self.architecture.in_channels
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise VrnError(
-                f"the network takes images (N, {channels}, S, S) with S a multiple of {self.multiple}, got {tuple(x.shape)}"
+                f"the network takes images (N, {channels}, S, S) with S a multiple of {self.multiple}, "
+                f"got {tuple(x.shape)}"
             )
         x = self.stem(x)  # (N, 256, S/4, S/4)
         for stack in self.stacks:
@@ -175,12 +195,12 @@ class VRN(nn.Module):
         return self.head(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Image (N, 3, S, S) float RGB 0..1 -> volume (N, D, S, S), probability 0..1 that a voxel is filled."""
+        """Image (N, 3, S, S) float RGB 0..1 -> volume (N, D, S, S), probability 0..1 of filled."""
         return torch.sigmoid(self(x))
 
 
 def enlarge(x: Tensor) -> Tensor:
-    """Bilinear x4 with the corner pixels of both grids aligned (`SpatialUpSamplingBilinear`): (N, D, H, W) -> (N, D, 4H, 4W)."""
+    """Bilinear x4 (N, D, H, W) -> (N, D, 4H, 4W), corners aligned: Torch7's SpatialUpSamplingBilinear."""
     return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=True)
 
 
@@ -197,8 +217,8 @@ def save(model: VRN, path: str | Path, meta: dict[str, Any], *, half: bool = Fal
     model : VRN
     path : the file to write; it is replaced in one step, an interruption leaves the former file.
     meta : anything JSON can hold: profile, run, steps, score.
-    half : store the convolutions' weights as float16 (half the size). Batch-normalisation statistics stay float32: a
-        variance can leave float16's range.
+    half : store the convolutions' weights as float16 (half the size). Batch-normalisation statistics stay
+        float32: a variance can leave float16's range.
 
     Raises
     ------
@@ -210,7 +230,12 @@ def save(model: VRN, path: str | Path, meta: dict[str, Any], *, half: bool = Fal
         value = value.detach().to("cpu", copy=False)
         value = value.half() if half and value.is_floating_point() and value.ndim > 1 else value
         if not torch.isfinite(value).all():
-            raise VrnError(f"{path} was not written: '{name}' holds a NaN or infinite value{' in float16' if half else ''}")
+            kind = (
+                "a value beyond float16"
+                if half and value.dtype == torch.float16
+                else "a NaN or infinite value"
+            )
+            raise VrnError(f"{path} was not written: '{name}' holds {kind}")
         tensors[name] = value.contiguous()
     header = {
         "format": FORMAT,
@@ -218,22 +243,21 @@ def save(model: VRN, path: str | Path, meta: dict[str, Any], *, half: bool = Fal
         "meta": json.dumps(meta),
         "sha256": _checksum(tensors),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    content = to_bytes(tensors, metadata=header)
     try:
-        save_file(tensors, temporary, metadata=header)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise VrnError(f"{path} cannot be written: {error}") from None
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise VrnError(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 
 def load(path: str | Path) -> tuple[VRN, dict[str, Any]]:
-    """Read a checkpoint of `save`: the model in evaluation mode (float32, channels-last memory) and the `meta` given to `save`.
+    """Read a file of `save`: the model, in evaluation mode, float32, channels-last memory; and its `meta`.
 
     Raises
     ------
-    VrnError : the file is missing, damaged, not one of ours, or does not hold the network that its header describes.
+    VrnError : the file is missing, damaged, not one of ours, or not the network that its header describes.
     """
     path = Path(path)
     if not path.is_file():
@@ -241,25 +265,31 @@ def load(path: str | Path) -> tuple[VRN, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise VrnError(f"{path} is not a readable safetensors file, or was cut short ({error}): fetch it again") from None
+        raise VrnError(
+            f"{path} is not a readable safetensors file, or was cut short ({error}): fetch it again"
+        ) from None
     if header.get("format") != FORMAT:
-        raise VrnError(f"{path} is a safetensors file but not a network of vrnlib (format {header.get('format')!r})")
+        raise VrnError(
+            f"{path} is a safetensors file but not a network of vrnlib (format {header.get('format')!r})"
+        )
     try:
         architecture, meta = json.loads(header["architecture"]), json.loads(header["meta"])
     except (KeyError, ValueError) as error:
         raise VrnError(f"{path}: its header is damaged ({error}): fetch it again") from None
     if not isinstance(architecture, dict) or not isinstance(meta, dict):
         raise VrnError(f"{path}: its header is damaged: fetch it again")
-    with torch.device("meta"):  # shapes only: nothing is allocated or initialised for weights that are about to be replaced
+    with torch.device("meta"):  # shapes only: no weights are drawn that would be replaced at once
         model = VRN(**asdict(strict(Architecture, architecture, str(path))))
     expected = model.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         want = tuple(expected[name].shape) if name in expected else "nothing of that name"
         got = tuple(tensors[name].shape) if name in tensors else "nothing of that name"
         if want != got:
-            raise VrnError(f"{path} does not match its own header: '{name}' should be {want}, the file has {got}")
+            raise VrnError(
+                f"{path} does not match its own header: '{name}' should be {want}, the file has {got}"
+            )
     if _checksum(tensors) != header.get("sha256"):
         raise VrnError(f"{path} is damaged: the weights do not match their checksum: fetch it again")
     for name, value in tensors.items():

@@ -2,8 +2,9 @@
 
 ``images.load -> detect -> Crop -> network -> isosurface -> largest body -> texture -> image frame``
 
-Jackson et al. (ICCV 2017), Sec. 3: the network regresses, for each of (D, H, W) voxels, the probability that it lies inside of the
-face; the isosurface at one half is the face. The notebook ``00_start_here`` walks through it.
+Jackson et al. (ICCV 2017), Sec. 3: the network regresses, for each of (D, H, W) voxels, the probability that
+it lies inside of the face; the isosurface at one half is the face. The notebook ``00_start_here`` walks
+through it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,13 +62,19 @@ class Network:
         """Occupancy probabilities (D, size, size) float32, 0..1, of a (size, size, 3) uint8 RGB window."""
         import torch
 
-        x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None]  # (1, 3, S, S), channels last already
+        x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[
+            None
+        ]  # (1, 3, S, S), channels last already
         device = next(self.model.parameters()).device
-        precise = nullcontext() if not _bfloat16_is_fast(device.type) else torch.autocast(device.type, torch.bfloat16)
+        precise = (
+            nullcontext()
+            if not _bfloat16_is_fast(device.type)
+            else torch.autocast(device.type, torch.bfloat16)
+        )
         with torch.inference_mode(), precise:
             logits = self.model(x.to(device).float().div_(255))
-            # the network may answer with channels last; a volume is (D, H, W) in memory
-            return torch.sigmoid(logits[0].float()).contiguous().cpu().numpy()
+            # channels last: (D, H, W) is a view of memory in the order (H, W, D), which nothing here minds
+            return torch.sigmoid(logits[0].float()).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,8 @@ class Face:
     Attributes
     ----------
     mesh : trimesh.Trimesh
-        In the frame of the photograph: pixels, x right, y down, z towards the viewer; oriented outwards; one sRGB colour
-        per vertex.
+        In the frame of the photograph: pixels, x right, y down, z towards the viewer; oriented outwards; one
+        sRGB colour per vertex.
     volume : (D, H, W) float16, 0..1
         Probability of each voxel of the network's window to lie inside of the face (axes: `vrnlib.voxel`).
     landmarks : (68, 2) float32
@@ -125,8 +132,8 @@ class Face:
         Raises
         ------
         VrnError
-            For another extension, or a folder that is missing or not writable. An existing file is replaced at once, or
-            stays as it was.
+            For another extension, or a folder that is missing or not writable. An existing file is replaced
+            at once, or stays as it was.
         """
         path = meshio.check_target(path)
         return meshio.write(path, self.surface(textured=path.suffix.lower() == ".glb"))
@@ -137,8 +144,8 @@ class Face:
         Parameters
         ----------
         textured : bool
-            With texture coordinates into the two pictures of `texture` side by side. Vertices on the border between both
-            then occur twice.
+            With texture coordinates into the two pictures of `texture` side by side. Vertices on the border
+            between both then occur twice.
         """
         vertices = np.asarray(self.mesh.vertices, np.float32)
         normals = np.asarray(self.mesh.vertex_normals, np.float32)
@@ -147,7 +154,9 @@ class Face:
         uv = picture = None
         if textured:
             inside = self.crop.apply(vertices)
-            shown = self.texture.visible(inside)[faces].all(1)  # (F,) a triangle is on one picture or the other
+            shown = self.texture.visible(inside)[faces].all(
+                1
+            )  # (F,) a triangle is on one picture or the other
             n = len(vertices)
             # vertex i of the hidden side becomes n + i; then unused ones are dropped
             doubled = np.where(shown[:, None], faces, faces + n)
@@ -186,7 +195,8 @@ def reconstruct(
     image : path, (H, W, 3) uint8 RGB array or PIL image
         See `vrnlib.images.load`.
     network : path or Network, optional
-        A checkpoint. Default: the environment variable ``VRN_WEIGHTS``, else the one in ``results/checkpoints``.
+        A checkpoint. Default: the environment variable ``VRN_WEIGHTS``, else the one in
+        ``results/checkpoints``.
     detector : str or Detector
         "dlib", "face-alignment", or an object like them (`vrnlib.detect`).
     face : "largest", "all" or N
@@ -206,7 +216,8 @@ def reconstruct(
     Raises
     ------
     VrnError
-        For anything that is wrong with the photograph, the checkpoint or the arguments, and if no face is found.
+        For anything that is wrong with the photograph, the checkpoint or the arguments, and if no face is
+        found.
     """
     if not 0 < level < 1:
         raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
@@ -247,7 +258,8 @@ def _one(
     with _timed(timings, "isosurface"):
         if not volume.max() > level:
             raise VrnError(
-                f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below the level "
+                f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below "
+                "the level "
                 f"{level:g}; check the landmarks, or lower the level"
             )
         vertices, faces = voxel.isosurface(volume, level)
@@ -267,13 +279,12 @@ def _one(
         )
         half = _half(volume)
     timings["total"] = sum(timings.values())
-    return Face(
-        mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings
-    )
+    return Face(mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings)
 
 
 def default_checkpoint() -> Path:
-    """The checkpoint used when none is named: ``VRN_WEIGHTS``, else `CHECKPOINT` in the repository or in the package.
+    """The checkpoint used when none is named: ``VRN_WEIGHTS``, else `CHECKPOINT` in the repository or in the
+    package.
 
     Raises
     ------
@@ -283,14 +294,18 @@ def default_checkpoint() -> Path:
     named = os.environ.get("VRN_WEIGHTS")
     if named:
         if not Path(named).is_file():
-            raise VrnError(f"the environment variable VRN_WEIGHTS names '{named}', which is not a file: correct or unset it")
+            raise VrnError(
+                f"the environment variable VRN_WEIGHTS names '{named}', which is not a file: correct or "
+                "unset it"
+            )
         return Path(named)
     package = Path(__file__).resolve().parent
     for path in (package.parent / CHECKPOINT, package / "data" / CHECKPOINT.name):
         if path.is_file():
             return path
     raise VrnError(
-        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib run 03), or name a checkpoint with --network or in "
+        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib run 03), or name a "
+        "checkpoint with --network or in "
         "the environment variable VRN_WEIGHTS"
     )
 
@@ -308,7 +323,8 @@ def load_network(path: str | PathLike[str] | None = None) -> Network:
         changed = path.stat().st_mtime_ns
     except OSError as error:
         raise VrnError(
-            f"cannot read the network '{path}' ({(error.strerror or str(error)).lower()}): give the path of a .safetensors "
+            f"cannot read the network '{path}' ({(error.strerror or str(error)).lower()}): give the "
+            "path of a .safetensors "
             "checkpoint of this project"
         ) from error
     if path.is_dir():
@@ -326,11 +342,20 @@ def _load_network(path: Path, changed: int) -> Network:
 
 
 def for_inference(model: torch.nn.Module) -> torch.nn.Module:
-    """The same function, laid out for speed: evaluation mode, channels last, on the GPU if there is one."""
+    """The same function, laid out for speed: evaluation mode, channels last, on the GPU if there is one.
+
+    On a processor without bfloat16 its convolutions are rewritten in place (`vrnlib.winograd`): not for
+    training any more.
+    """
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    model = model.eval().requires_grad_(False)
+    if device == "cpu" and not _bfloat16_is_fast(device):
+        from vrnlib.winograd import accelerate
+
+        model = accelerate(model)
+    return model.to(device, memory_format=torch.channels_last)
 
 
 def _window(model: networks.VRN, meta: dict[str, Any]) -> int:
@@ -341,14 +366,18 @@ def _window(model: networks.VRN, meta: dict[str, Any]) -> int:
     return next((s for s in range(step, 8 * depth, step) if params.depth_of(s) == depth), step)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _bfloat16_is_fast(device: str) -> bool:
-    """Whether the processor multiplies bfloat16 itself: elsewhere it is emulated, and several times slower than float32."""
+    """Whether the processor multiplies bfloat16 itself: elsewhere it is emulated, and several times slower
+    than float32.
+    """
     import torch
 
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    probes = (
+        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
     return device == "cpu" and any(probe() for probe in probes if probe is not None)
 
 
@@ -356,7 +385,10 @@ def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:
     """Landmarks from the user as a detection."""
     points = np.asarray(landmarks, dtype=np.float32)
     if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all():
-        raise VrnError(f"the landmarks for {where} have shape {points.shape}: 68 finite points (x, y) in pixels are needed")
+        raise VrnError(
+            f"the landmarks for {where} have shape {points.shape}: 68 finite points (x, y) in pixels "
+            "are needed"
+        )
     points = points[:, :2]
     low, high = points.min(0), points.max(0)
     return detection.Detection((*map(float, low), *map(float, high)), float("inf"), points)

@@ -11,7 +11,12 @@ def _rasterise(vertices, faces, height, width, tri, bary, depth):
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, bx, by, cx, cy = (
-            vertices[i, 0], vertices[i, 1], vertices[j, 0], vertices[j, 1], vertices[k, 0], vertices[k, 1],
+            vertices[i, 0],
+            vertices[i, 1],
+            vertices[j, 0],
+            vertices[j, 1],
+            vertices[k, 0],
+            vertices[k, 1],
         )
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
@@ -35,7 +40,9 @@ def _rasterise(vertices, faces, height, width, tri, bary, depth):
                     bary[y, x, 1] = wc
 
 
-def rasterise(vertices: np.ndarray, faces: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rasterise(
+    vertices: np.ndarray, faces: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Front-most triangle per pixel (orthographic camera, viewer at +z).
 
     Parameters
@@ -45,20 +52,31 @@ def rasterise(vertices: np.ndarray, faces: np.ndarray, height: int, width: int) 
 
     Returns
     -------
-    tri (H, W) int32, index of the visible triangle or -1; bary (H, W, 2) float32, weights of its second and third corner;
-    depth (H, W) float32, z of the surface, -inf where nothing is seen.
+    tri (H, W) int32, index of the visible triangle or -1; bary (H, W, 2) float32, weights of its second and
+    third corner; depth (H, W) float32, z of the surface, -inf where nothing is seen.
     """
     tri = np.full((height, width), -1, np.int32)
     bary = np.zeros((height, width, 2), np.float32)
     depth = np.full((height, width), -np.inf, np.float32)
-    _rasterise(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), height, width, tri, bary, depth)
+    _rasterise(
+        np.ascontiguousarray(vertices, np.float32),
+        np.ascontiguousarray(faces, np.int32),
+        height,
+        width,
+        tri,
+        bary,
+        depth,
+    )
     return tri, bary, depth
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V, 3) float32 by the right-hand rule on the numbers of `vertices` (V, 3)."""
+    """Area-weighted unit normals (V, 3) float32 by the right-hand rule on the numbers of `vertices` (V, 3).
+    """
     out = np.zeros((len(vertices), 3), np.float32)
-    _accumulate_normals(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), out)
+    _accumulate_normals(
+        np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), out
+    )
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 
@@ -66,8 +84,16 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _accumulate_normals(vertices, faces, out):
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = vertices[j, 0] - vertices[i, 0], vertices[j, 1] - vertices[i, 1], vertices[j, 2] - vertices[i, 2]
-        vx, vy, vz = vertices[k, 0] - vertices[i, 0], vertices[k, 1] - vertices[i, 1], vertices[k, 2] - vertices[i, 2]
+        ux, uy, uz = (
+            vertices[j, 0] - vertices[i, 0],
+            vertices[j, 1] - vertices[i, 1],
+            vertices[j, 2] - vertices[i, 2],
+        )
+        vx, vy, vz = (
+            vertices[k, 0] - vertices[i, 0],
+            vertices[k, 1] - vertices[i, 1],
+            vertices[k, 2] - vertices[i, 2],
+        )
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for v in (i, j, k):
             out[v, 0] += nx

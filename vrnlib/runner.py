@@ -265,7 +265,7 @@ def _execute(
             return papermill.execute_notebook(
                 source, draft, parameters=parameters, cwd=root / "notebooks", kernel_name="python3",
                 language="python",
-                progress_bar=False, start_timeout=120, execution_timeout=int(limit), log_output=False,
+                progress_bar=False, start_timeout=300, execution_timeout=int(limit), log_output=False,
                 stdout_file=watch.pipe(), stderr_file=watch.pipe(),
                 store_widget_state=False, record_timing=False,
                 kernel_manager_class=kernel.ThisPython, on_cell_start=watch.cell_start,

@@ -1,14 +1,15 @@
 """The photograph as the face's texture.
 
-The mesh is seen along z, orthographically, so the photograph itself is the texture: a vertex at (x, y) shows the pixel at (x, y).
-That is true only of the front. Where the surface turns away or lies behind another part, the pixel belongs to something else
-(the background past the cheek, the nose over the far cheek). So two pictures are made of the window:
+The mesh is seen along z, orthographically, so the photograph itself is the texture: a vertex at (x, y) shows
+the pixel at (x, y). That is true only of the front. Where the surface turns away or lies behind another part,
+the pixel belongs to something else (the background past the cheek, the nose over the far cheek). So two
+pictures are made of the window:
 
 ``front``  the photograph, fading to its own smoothed colours where the surface turns away from the viewer;
 ``back``   these smoothed colours, spread over the whole window and fading to the mean colour of the face.
 
-Both agree where they meet, which hides the seam. `vrnlib.reconstruct` samples them into vertex colours, `vrnlib.meshio` puts them
-side by side into the GLB file. The notebook ``00_start_here`` shows them.
+Both agree where they meet, which hides the seam. `vrnlib.reconstruct` samples them into vertex colours,
+`vrnlib.meshio` puts them side by side into the GLB file. The notebook ``00_start_here`` shows them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Texture:
     Attributes
     ----------
     front, back : (T, T, 3) uint8 RGB
-        The window at T texels; texel (i, j) has its centre at network pixel ``((j, i) + 0.5) * size / T - 0.5``.
+        The window at T texels; texel (i, j) has its centre at network pixel ``((j, i) + 0.5) * size / T -
+        0.5``.
     depth : (size, size) float32, network pixels
         z of the front-most surface under each pixel, ``-inf`` where there is none.
     size : int
@@ -53,15 +55,21 @@ class Texture:
         tolerance : float
             Network pixels a vertex may lie behind the front-most surface under the pixels around it.
         """
-        # the lowest front of the pixels around, empty ones left out: a vertex on a cliff belongs to its lower side as well
-        near = cv2.erode(np.where(np.isfinite(self.depth), self.depth, np.inf).astype(np.float32), np.ones((3, 3), np.uint8))
+        # the lowest front of the pixels around, empty ones left out: a vertex on a cliff belongs to its lower
+        # side as well
+        near = cv2.erode(
+            np.where(np.isfinite(self.depth), self.depth, np.inf).astype(np.float32),
+            np.ones((3, 3), np.uint8),
+        )
         x, y = np.clip(np.round(vertices[:, :2]).astype(np.int64), 0, self.size - 1).T
         return vertices[:, 2] >= near[y, x] - tolerance
 
     def colours(self, vertices: NDArray[np.floating], visible: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """(V, 3) uint8 RGB of vertices in the network frame, sampled bilinearly from the picture that is theirs.
+        """(V, 3) uint8 RGB of vertices in the network frame, sampled bilinearly from the picture that is
+        theirs.
 
-        One colour per vertex cannot hold more than a texel per pixel, so the pictures are averaged to about that first.
+        One colour per vertex cannot hold more than a texel per pixel, so the pictures are averaged to about
+        that first.
         """
         out = np.empty((len(vertices), 3), np.uint8)
         for picture, mine in ((self.front, visible), (self.back, ~visible)):
@@ -82,7 +90,8 @@ def make(image: NDArray[np.uint8], crop: Crop, depth: NDArray[np.float32]) -> Te
     crop : Crop
         Where the network's window lies in it.
     depth : (size, size) float32, network pixels
-        z of the front-most surface under each pixel, ``-inf`` where there is none (`vrnlib.render.rasterise`).
+        z of the front-most surface under each pixel, ``-inf`` where there is none
+        (`vrnlib.render.rasterise`).
     """
     size = crop.size
     side = int(np.clip(round(size / crop.scale), size, MAX_SIDE))
@@ -112,7 +121,9 @@ def make(image: NDArray[np.uint8], crop: Crop, depth: NDArray[np.float32]) -> Te
 
 
 def sample(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bilinear samples (N, 3) uint8 of a (H, W, 3) picture at (N, 2) points (x, y) in its pixels; the border is repeated."""
+    """Bilinear samples (N, 3) uint8 of a (H, W, 3) picture at (N, 2) points (x, y) in its pixels; the border
+    is repeated.
+    """
     n = len(points)
     width = 4096  # OpenCV's maps must be narrower than 32768
     rows = -(-n // width)
@@ -133,9 +144,14 @@ def _facing(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     solid = np.isfinite(depth)
     flat = np.where(solid, depth, depth[solid].min() if solid.any() else 0).astype(np.float32)
     smooth = cv2.GaussianBlur(flat, (0, 0), 1.0)  # voxel steps are no slopes
-    dx, dy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    dx, dy = (
+        cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8),
+        cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8),
+    )
     cosine = 1 / np.sqrt(1 + dx * dx + dy * dy)
-    weight = np.clip((cosine - 0.17) / 0.33, 0, 1) * cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8))
+    weight = np.clip((cosine - 0.17) / 0.33, 0, 1) * cv2.erode(
+        solid.astype(np.uint8), np.ones((3, 3), np.uint8)
+    )
     return cv2.GaussianBlur(weight.astype(np.float32), (0, 0), 0.7)
 
 
@@ -148,7 +164,9 @@ def _inside(shape: tuple[int, int], crop: Crop) -> NDArray[np.float32]:
     return (fits_y[:, None] & fits_x[None, :]).astype(np.float32)
 
 
-def _spread(picture: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _spread(
+    picture: NDArray[np.float32], weight: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Smooth colours of the weighted pixels, continued over the whole picture; and their mean (3,).
 
     A pyramid of weighted means: where one width of blur has seen nothing, the next wider one answers.

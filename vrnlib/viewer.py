@@ -1,8 +1,8 @@
 """One self-contained page to turn a reconstructed face: no external script, style or picture, opens offline.
 
-The page shows the photograph with its landmarks beside the mesh, and still views for browsers without WebGL and for print. Its
-viewer is a hundred lines of WebGL in ``templates/viewer.html``; the mesh travels in it quantised to 16 bits. `still` draws the same mesh
-in NumPy, for figures.
+The page shows the photograph with its landmarks beside the mesh, and still views for browsers without WebGL
+and for print. Its viewer is a hundred lines of WebGL in ``templates/viewer.html``; the mesh travels in it
+quantised to 16 bits. `still` draws the same mesh in NumPy, for figures.
 """
 
 from __future__ import annotations
@@ -57,19 +57,27 @@ def html(faces: Face | Sequence[Face], titles: Sequence[str] | None = None) -> s
     several = list(faces) if isinstance(faces, Sequence) else [faces]
     names = list(titles) if titles is not None else [f"Face {i}" for i in range(1, len(several) + 1)]
     if not several or len(names) != len(several):
-        raise VrnError(f"a page needs at least one face and a title for each: got {len(several)} faces, {len(names)} titles")
+        raise VrnError(
+            f"a page needs at least one face and a title for each: got {len(several)} faces, "
+            f"{len(names)} titles"
+        )
     title = f"{names[0]} in 3D" if len(several) == 1 else f"{len(several)} faces in 3D"
-    template = Template(resources.files("vrnlib").joinpath("templates/viewer.html").read_text(encoding="utf-8"))
+    template = Template(
+        resources.files("vrnlib").joinpath("templates/viewer.html").read_text(encoding="utf-8")
+    )
     # the page's script uses ${...} itself: only our three upper-case names are replaced
     return template.safe_substitute(
         TITLE=escape.escape(title),
-        INTRO="Reconstructed from one photograph by volumetric regression. Drag to turn, wheel or pinch to zoom, shift-drag to "
+        INTRO="Reconstructed from one photograph by volumetric regression. "
+        "Drag to turn, wheel or pinch to zoom, shift-drag to "
         "move; with the keyboard: arrows, + and -, 0 for the front.",
         SECTIONS="\n".join(_section(f, n, len(several) > 1) for f, n in zip(several, names, strict=True)),
     )
 
 
-def write(path: str | PathLike[str], faces: Face | Sequence[Face], titles: Sequence[str] | None = None) -> Path:
+def write(
+    path: str | PathLike[str], faces: Face | Sequence[Face], titles: Sequence[str] | None = None
+) -> Path:
     """Write the page of `html` to a file, completely or not at all.
 
     Raises
@@ -83,7 +91,11 @@ def write(path: str | PathLike[str], faces: Face | Sequence[Face], titles: Seque
 
 
 def still(
-    face: Face, yaw: float = 0.0, size: int = 400, clay: bool = False, background: tuple[int, int, int] = (238, 241, 244)
+    face: Face,
+    yaw: float = 0.0,
+    size: int = 400,
+    clay: bool = False,
+    background: tuple[int, int, int] = (238, 241, 244),
 ) -> NDArray[np.uint8]:
     """A still view of the mesh, drawn without a graphics card.
 
@@ -152,22 +164,34 @@ def _section(face: Face, name: str, heading: bool) -> str:
         "picture": _base64(meshio.jpeg_bytes(surface.picture)),
     }
     shown = escape.escape(name, quote=True)
-    stills = np.concatenate([still(face, yaw, 300, clay) for clay in (False, True) for yaw in (0, 45, 90)], axis=1)
+    stills = np.concatenate(
+        [still(face, yaw, 300, clay) for clay in (False, True) for yaw in (0, 45, 90)], axis=1
+    )
     n = len(face.mesh.vertices)
+    size = " x ".join(map(str, face.volume.shape[::-1]))
+    yaws = {"Front": 0, "Three-quarter": 45, "Right": 90, "Left": -90}
+    buttons = "\n".join(f'<button type="button" data-yaw="{y}">{text}</button>' for text, y in yaws.items())
+    alternative = (
+        f"Still views of the face from {shown}: front, three-quarter and side, first in the "
+        "photograph's colours, "
+        "then the shape alone in grey."
+    )
     return f"""<section class="face">
 {f"<h2>{shown}</h2>" if heading else ""}
 <div class="pair">
 <figure><div class="frame">{_photo(face, shown)}</div>
 <figcaption>The photograph, the 68 landmarks found in it, and the network's window.</figcaption></figure>
-<figure><div class="frame"><canvas tabindex="0" role="img" aria-label="Interactive 3D face reconstructed from {shown}; turn it with the arrow keys"></canvas></div>
-<figcaption>{n:,} vertices from a volume of {" x ".join(map(str, face.volume.shape[::-1]))} voxels.</figcaption></figure>
+<figure><div class="frame"><canvas tabindex="0" role="img"
+ aria-label="Interactive 3D face reconstructed from {shown}; turn it with the arrow keys"></canvas></div>
+<figcaption>{n:,} vertices from a volume of {size} voxels.</figcaption></figure>
 </div>
 <div class="bar" role="toolbar" aria-label="Views of {shown}">
-<button type="button" data-yaw="0">Front</button><button type="button" data-yaw="45">Three-quarter</button>
-<button type="button" data-yaw="90">Right</button><button type="button" data-yaw="-90">Left</button>
-<button type="button" data-clay aria-pressed="false">Shape only</button><button type="button" data-marks aria-pressed="true">Landmarks</button>
+{buttons}
+<button type="button" data-clay aria-pressed="false">Shape only</button>
+<button type="button" data-marks aria-pressed="true">Landmarks</button>
 </div>
-<img class="still" src="data:image/jpeg;base64,{_base64(meshio.jpeg_bytes(stills, 88))}" width="{stills.shape[1]}" height="{stills.shape[0]}" alt="Still views of the face from {shown}: front, three-quarter and side, first in the photograph's colours, then the shape alone in grey.">
+<img class="still" src="data:image/jpeg;base64,{_base64(meshio.jpeg_bytes(stills, 88))}"
+ width="{stills.shape[1]}" height="{stills.shape[0]}" alt="{alternative}">
 <script type="application/json">{json.dumps(mesh)}</script>
 </section>"""
 
@@ -185,15 +209,18 @@ def _photo(face: Face, shown: str) -> str:
     if factor < 1:
         part = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     w, h = right - left, bottom - top
-    radius = side / 130
-    dots = "".join(f'<circle cx="{x - left:.1f}" cy="{y - top:.1f}" r="{radius:.2f}"/>' for x, y in face.landmarks)
-    return (
-        f'<svg viewBox="0 0 {w} {h}" role="img" aria-label="Photograph {shown} with 68 landmarks on the face">'
-        f'<image width="{w}" height="{h}" preserveAspectRatio="none" href="data:image/jpeg;base64,{_base64(meshio.jpeg_bytes(part, 88))}"/>'
-        f'<g class="marks"><rect x="{x0 - left:.1f}" y="{y0 - top:.1f}" width="{side:.1f}" height="{y1 - y0:.1f}" fill="none" '
-        f'stroke="#fff" stroke-opacity=".8" stroke-width="{radius:.2f}" stroke-dasharray="{4 * radius:.1f}"/>'
-        f'<g fill="#ffd33d" stroke="#14181d" stroke-width="{radius / 3:.2f}">{dots}</g></g></svg>'
+    dot = side / 130
+    dots = "".join(
+        f'<circle cx="{x - left:.1f}" cy="{y - top:.1f}" r="{dot:.2f}"/>' for x, y in face.landmarks
     )
+    picture = f"data:image/jpeg;base64,{_base64(meshio.jpeg_bytes(part, 88))}"
+    window = f'x="{x0 - left:.1f}" y="{y0 - top:.1f}" width="{side:.1f}" height="{y1 - y0:.1f}"'
+    return f"""<svg viewBox="0 0 {w} {h}" role="img"
+ aria-label="Photograph {shown} with 68 landmarks on the face">
+<image width="{w}" height="{h}" preserveAspectRatio="none" href="{picture}"/>
+<g class="marks"><rect {window} fill="none" stroke="#fff" stroke-opacity=".8"
+ stroke-width="{dot:.2f}" stroke-dasharray="{4 * dot:.1f}"/>
+<g fill="#ffd33d" stroke="#14181d" stroke-width="{dot / 3:.2f}">{dots}</g></g></svg>"""
 
 
 def _sphere(vertices: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:

@@ -1,8 +1,9 @@
 """Meshes to volumes and back (taught in `notebooks/02_volumes`).
 
-The network frame, said once and used everywhere: a `size` x `size` window, x right, y down, integer coordinates at pixel
-centres, z in the same pixels, positive towards the viewer, orthographic. A volume is an array (D, H, W): depth, row, column.
-Voxels are half a pixel deep (the authors' targets are "x2 in z"); z = 0 lies in the middle of the depth axis::
+The network frame, said once and used everywhere: a `size` x `size` window, x right, y down, integer
+coordinates at pixel centres, z in the same pixels, positive towards the viewer, orthographic. A volume is an
+array (D, H, W): depth, row, column. Voxels are half a pixel deep (the authors' targets are "x2 in z"); z = 0
+lies in the middle of the depth axis::
 
       viewer                      seen from the side (one row of pixels, y fixed)
         |                          d = D-1  +--+--+--+--+  z = +(D-1)/4      front, nearest the viewer
@@ -14,9 +15,9 @@ Voxels are half a pixel deep (the authors' targets are "x2 in z"); z = 0 lies in
      y (row)
                                    z = (d - (D - 1) / 2) / 2         d = 2 z + (D - 1) / 2
 
-The face solid (Jackson et al. Sec. 3.1, "filled" meshes): the face surface, a copy of it moved straight back onto a plane in the
-face's own frame (:func:`vrnlib.faces.face_solid`), and a wall between their borders. It is closed whatever the surface, and
-poses by a matrix.
+The face solid (Jackson et al. Sec. 3.1, "filled" meshes): the face surface, a copy of it moved straight back
+onto a plane in the face's own frame (:func:`vrnlib.faces.face_solid`), and a wall between their borders. It
+is closed whatever the surface, and poses by a matrix.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Grid:
 
 
 def border_edges(faces: np.ndarray) -> np.ndarray:
-    """Directed edges (E, 2) int that belong to one triangle only, in that triangle's direction. faces: (F, 3)."""
+    """Directed edges (E, 2) int that belong to one triangle only, in that triangle's direction. faces: (F,
+    3).
+    """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     n = int(edges.max(initial=0)) + 1
     forward, backward = edges[:, 0] * n + edges[:, 1], edges[:, 1] * n + edges[:, 0]
@@ -75,7 +78,9 @@ def solid_faces(surface_faces: np.ndarray, n_vertices: int) -> np.ndarray:
     (2 F + 2 E, 3) int32, closed and consistently oriented (E border edges).
     """
     a, b = border_edges(surface_faces).T
-    wall = np.concatenate([np.stack([b, a, a + n_vertices], 1), np.stack([b, a + n_vertices, b + n_vertices], 1)])
+    wall = np.concatenate(
+        [np.stack([b, a, a + n_vertices], 1), np.stack([b, a + n_vertices, b + n_vertices], 1)]
+    )
     return np.concatenate([surface_faces, surface_faces[:, ::-1] + n_vertices, wall]).astype(np.int32)
 
 
@@ -103,7 +108,7 @@ def _collect(xy, z, faces, size, pixel, depth, sign):
         if area == 0.0:
             continue
         x0 = max(0, int(np.ceil(min(ax, bx, cx))))
-        x1 = min(size - 1, int(np.floor(max(ax, bx, cx))) )
+        x1 = min(size - 1, int(np.floor(max(ax, bx, cx))))
         y0 = max(0, int(np.ceil(min(ay, by, cy))))
         y1 = min(size - 1, int(np.floor(max(ay, by, cy))))
         up = area > 0.0
@@ -174,23 +179,24 @@ def _runs(pixel, depth, sign, count, size, n_depth):
 @numba.njit(cache=True, nogil=True)
 def _fill(out, column, begin, end):
     for r in range(column.shape[0]):
-        for d in range(begin[r], end[r]):
-            out[column[r], d] = 1
+        out[column[r], begin[r] : end[r]] = 1
 
 
-def column_runs(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def column_runs(
+    vertices: np.ndarray, faces: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The exact compact form of a voxelised closed mesh: runs of filled voxels along depth.
 
     Parameters
     ----------
-    vertices : (V, 3) float, network frame, pixels (may reach out of the window: what lies outside is cut off).
-    faces : (F, 3) int, closed; orientation must be consistent, outward or inward.
-    grid : the volume's shape.
+    vertices : (V, 3) float, network frame, pixels (may reach out of the window: what lies outside is cut
+    off). faces : (F, 3) int, closed; orientation must be consistent, outward or inward. grid : the volume's
+    shape.
 
     Returns
     -------
-    column (R,) int32 = row * size + column of the pixel, begin (R,) int16, end (R,) int16: voxels ``begin <= d < end`` are
-    filled. A voxel is filled where the winding number at its centre is not 0.
+    column (R,) int32 = row * size + column of the pixel, begin (R,) int16, end (R,) int16: voxels ``begin <=
+    d < end`` are filled. A voxel is filled where the winding number at its centre is not 0.
 
     Raises
     ------
@@ -198,17 +204,27 @@ def column_runs(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> tuple[np
     """
     vertices, faces = np.asarray(vertices), np.asarray(faces)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
-        raise VrnError(f"a mesh needs vertices (V, 3) and faces (F, 3), got {vertices.shape} and {faces.shape}")
+        raise VrnError(
+            f"a mesh needs vertices (V, 3) and faces (F, 3), got {vertices.shape} and {faces.shape}"
+        )
     if not np.isfinite(vertices).all():
-        raise VrnError(f"{int((~np.isfinite(vertices)).any(1).sum())} vertices are NaN or infinite: clean the mesh first")
+        raise VrnError(
+            f"{int((~np.isfinite(vertices)).any(1).sum())} vertices are NaN or infinite: clean the mesh first"
+        )
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise VrnError(f"faces point at vertex {int(faces.max())}, but there are {len(vertices)} (counting from 0)")
+        raise VrnError(
+            f"faces point at vertex {int(faces.max())}, but there are {len(vertices)} (counting from 0)"
+        )
     xy = np.round(vertices[:, :2].astype(np.float64) * _SNAP) / _SNAP
     z = vertices[:, 2].astype(np.float64)
     faces = np.ascontiguousarray(faces, np.int32)
     capacity = 8 * grid.size * grid.size
     while True:
-        pixel, depth, sign = np.empty(capacity, np.int32), np.empty(capacity, np.float64), np.empty(capacity, np.int8)
+        pixel, depth, sign = (
+            np.empty(capacity, np.int32),
+            np.empty(capacity, np.float64),
+            np.empty(capacity, np.int8),
+        )
         count = _collect(xy, z, faces, grid.size, pixel, depth, sign)
         if count <= capacity:
             return _runs(pixel, depth, sign, count, grid.size, grid.depth)
@@ -216,14 +232,17 @@ def column_runs(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> tuple[np
 
 
 def fill_runs(runs: tuple[np.ndarray, np.ndarray, np.ndarray], grid: Grid) -> np.ndarray:
-    """Runs of :func:`column_runs` -> (D, H, W) uint8 0/1; a view of (H, W, D) memory, so a depth column is contiguous."""
+    """Runs of :func:`column_runs` -> (D, H, W) uint8 0/1; a view of (H, W, D) memory, so a depth column is
+    contiguous.
+    """
     out = np.zeros((grid.size * grid.size, grid.depth), np.uint8)
     _fill(out, *runs)
     return out.reshape(grid.size, grid.size, grid.depth).transpose(2, 0, 1)
 
 
 def voxelise(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> np.ndarray:
-    """Closed mesh -> binary volume (Sec. 3.1: "assigning a value of 1 to all points enclosed by the 3D facial scan").
+    """Closed mesh -> binary volume (Sec. 3.1: "assigning a value of 1 to all points enclosed by the 3D facial
+    scan").
 
     Shapes, frame and errors as in :func:`column_runs`. Returns (D, H, W) bool.
     """
@@ -235,8 +254,8 @@ def isosurface(volume: np.ndarray, level: float = 0.5) -> tuple[np.ndarray, np.n
 
     Parameters
     ----------
-    volume : (D, H, W) float 0..1 or bool. Outside the volume counts as empty, so the surface is closed at its borders.
-    level : isovalue, between 0 and 1.
+    volume : (D, H, W) float 0..1 or bool. Outside the volume counts as empty, so the surface is closed at its
+    borders. level : isovalue, between 0 and 1.
 
     Returns
     -------
@@ -257,7 +276,9 @@ def isosurface(volume: np.ndarray, level: float = 0.5) -> tuple[np.ndarray, np.n
     for axis in range(3):
         where = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
         if not len(where):
-            raise VrnError(f"the volume is empty at level {level:g} (highest value {float(volume.max()):.3f}): no face to show")
+            raise VrnError(
+                f"the volume is empty at level {level:g} (highest value {float(volume.max()):.3f}): no face to show"
+            )
         box.append((max(0, where[0] - 1), min(volume.shape[axis], where[-1] + 2)))
     cut = volume[tuple(slice(a, b) for a, b in box)].astype(np.float32)
     padded = np.pad(cut, 1)  # a rim of zeros closes the surface where it touches the border

@@ -1,13 +1,16 @@
 """The same network, faster on a processor: fewer multiplications for the same answer.
 
-Two exact rewritings of a trained network in evaluation mode (up to rounding, about 1e-5 of the largest value):
+Two exact rewritings of a trained network in evaluation mode (up to rounding, about 1e-5 of the largest
+value):
 
-* A batch normalisation that follows a convolution is a scale and a shift of its weights: it is folded into them.
-* The 3x3 convolutions, two thirds of VRN's work, are computed 4x4 pixels at a time after Winograd (Lavin and Gray, CVPR 2016): 36
-  multiplications in place of 144 for each pair of channels, as one batch of 36 matrix products.
+* A batch normalisation that follows a convolution is a scale and a shift of its weights: it is folded into
+  them.
+* The 3x3 convolutions, two thirds of VRN's work, are computed 4x4 pixels at a time after Winograd (Lavin and
+  Gray, CVPR 2016): 36 multiplications in place of 144 for each pair of channels, as one batch of 36 matrix
+  products.
 
-Where the processor multiplies bfloat16 itself neither is needed, and where there is a GPU its library does this already.
-`vrnlib.reconstruct.for_inference` decides.
+Where the processor multiplies bfloat16 itself neither is needed, and where there is a GPU its library does
+this already. `vrnlib.reconstruct.for_inference` decides.
 """
 
 from __future__ import annotations
@@ -17,9 +20,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Interpolation at 0, 1, -1, 2, -2 and infinity: filter (6 x 3), input (6 x 6) and output (4 x 6) transforms of F(4, 3).
-_G = [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
-_B = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]
+# Interpolation at 0, 1, -1, 2, -2 and infinity: filter (6 x 3), input (6 x 6) and output (4 x 6) transforms
+# of F(4, 3).
+_G = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]
+_B = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+]
 _A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 MIN_CHANNELS = 32
@@ -42,7 +60,9 @@ class WinogradConv(nn.Module):
         u = torch.einsum("ai,kcij,bj->abck", g, conv.weight.detach().double(), g)  # (6, 6, C, K)
         self.plain = conv
         self.register_buffer("filters", u.flatten(0, 1).float().contiguous(), persistent=False)  # (36, C, K)
-        self.register_buffer("into", torch.kron(b, b), persistent=False)  # (36, 36): rows and columns in one product
+        self.register_buffer(
+            "into", torch.kron(b, b), persistent=False
+        )  # (36, 36): rows and columns in one product
         self.register_buffer("back", torch.kron(a, a), persistent=False)  # (16, 36)
 
     def forward(self, x: Tensor) -> Tensor:

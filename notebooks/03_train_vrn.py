@@ -1,0 +1,576 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training VRN
+#
+# **How is the network built and trained, and what does it get right and wrong on faces it has never seen?**
+#
+# ## Learning goals
+# - Read the loss of the paper and say what its gradient does.
+# - Explain a residual module and an hourglass, and why a face needs both.
+# - Tell the two wirings of the hourglass apart.
+# - Watch a small network learn, and judge a trained one on held-out faces.
+#
+# ## Prerequisites
+# [02](02_volumes.ipynb): the volume. Convolution, batch normalisation and gradient descent by name.
+#
+# ## Input files
+# - `results/checkpoints/vrn-laptop.safetensors`: the trained network
+# - `results/runs/vrn-laptop/log.jsonl`: the log of its training
+# - If it is there, `results/evaluation/vrn-laptop/metrics.json`: its error on held-out faces
+#
+# ## Output files
+# - `results/notebooks/03_train_vrn/metrics.json`: the numbers of this notebook
+#
+# ## Run time
+# The last cell prints how long this run took, and on which machine. The training of the committed network is a run of its own;
+# its log says how long that took.
+#
+# ## Parameters
+
+# %% tags=["parameters"]
+profile: str = "laptop"  # smoke, laptop or paper: how long the small network trains, how many faces are judged
+seed: int = 77  # of the held-out faces and of the small network
+learning_rate: float = 0.001  # of the small network
+weights: str = ""  # another trained network; empty takes the one of the suite
+log: str = "../results/runs/vrn-laptop/log.jsonl"  # the log of its training
+evaluation: str = "../results/evaluation/vrn-laptop/metrics.json"  # its evaluation, if there is one
+out: str = "../results"  # folder for what this notebook writes
+
+# %%
+import inspect
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+
+from vrnlib import checkpoint, databases, faces, figures, loss, metrics, networks, params, provenance, train
+from vrnlib.databases import SynthLP
+from vrnlib.networks import VRN, Hourglass, Residual
+from vrnlib.reconstruct import default_checkpoint, load_network
+from vrnlib.voxel import Grid
+
+started = time.perf_counter()
+figures.style()
+small = params.profile("smoke")
+shown_faces = {"smoke": 320, "laptop": 8000, "paper": 8000}[profile]  # to the small network, counting repetitions
+drawn_faces = {"smoke": 48, "laptop": 480, "paper": 480}[profile]  # different ones among them
+judged = {"smoke": 12, "laptop": 96, "paper": 200}[profile]  # held-out faces for the trained network
+
+
+def code(thing: object) -> None:
+    """Show the source of a function or class."""
+    figures.note(f"```python\n{inspect.getsource(thing)}```")
+
+
+# %% [markdown]
+# ## The loss
+# > "In training, the 3D image is represented as 3D binary matrix, which means that classification is done using logistic
+# > regression, in paper's case is sigmoid cross entropy loss" ([2], Sec. 2.4)
+#
+# $$l_1 = \sum_{w=1}^{W} \sum_{h=1}^{H} \sum_{d=1}^{D} V_{whd} \log \hat{V}_{whd} + (1 - V_{whd}) \log (1 - \hat{V}_{whd})$$
+#
+# $V$ is the target, 0 or 1, and $\hat{V}$ the network's probability (the review writes $W$ and $W'$). As printed, the sum is
+# negative and should be *maximised*: paper and review leave out a minus sign. Each voxel is a yes-or-no question, and all count alike.
+# The lines that implement it:
+
+# %%
+code(loss.voxel_loss)
+
+# %%
+logit = np.linspace(-6, 6, 200)
+probability = 1 / (1 + np.exp(-logit))
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.5))
+axes[0].plot(logit, -np.log(probability), label="target 1")
+axes[0].plot(logit, -np.log(1 - probability), label="target 0")
+axes[0].set(xlabel="logit (output before the sigmoid)", ylabel="loss", title="loss of one voxel")
+axes[1].plot(logit, probability - 1, label="target 1")
+axes[1].plot(logit, probability, label="target 0")
+axes[1].set(xlabel="logit", ylabel="gradient", title="its gradient: probability minus target")
+for axis in axes:
+    axis.legend(frameon=False)
+figures.show(fig, alt="Left: the loss falls to zero where the answer is right and grows linearly where it is wrong. Right: the gradient is probability minus target.")
+filled = float(np.mean([SynthLP(small.size, small.depth, seed=seed, augment=False)[12 * i]["volume"].mean() for i in range(10)]))
+ignorant = -np.log(0.5)
+constant = -(filled * np.log(filled) + (1 - filled) * np.log(1 - filled))
+figures.note(
+    f"Two landmarks on the scale of the loss: a network that says one half everywhere has {ignorant:.3f}; one that only knows that "
+    f"{100 * filled:.0f} % of the voxels are filled has {constant:.3f}. Learning about *faces* starts below the second number."
+)
+
+# %% [markdown]
+# **What to notice.** The gradient is bounded and never dies while the answer is wrong. A voxel that is right asks for nothing: what
+# remains to be learned lies at the surface.
+#
+# ## The residual module
+# > "Due backpropagation learning impact reduction, some feedback from original source is needed, then a residual signal from
+# > original is added." ([2], Sec. 2.3)
+#
+# In plain words: a gradient that passes through many layers is distorted. It fades, or, where batch normalisation holds the sizes of
+# the features, it grows. So each module *adds* to its input instead of replacing it: the sum lets the gradient through unchanged.
+
+# %%
+code(Residual)
+
+# %%
+torch.manual_seed(seed)
+
+
+def gradient_at(modules: list[nn.Module]) -> np.ndarray:
+    """Size of the gradient at the input of each module of a chain, relative to that at the end."""
+    x = torch.randn(4, 32, 16, 16, requires_grad=True)
+    values = [x]
+    for module in modules:
+        values.append(module(values[-1]))
+        values[-1].retain_grad()
+    (values[-1] * torch.randn_like(values[-1])).sum().backward()
+    sizes = np.array([v.grad.norm().item() for v in values])
+    return sizes / sizes[-1]
+
+
+chain = [Residual(32, 32, 16) for _ in range(30)]
+fig, axis = plt.subplots(figsize=(5.2, 2.5))
+with_skip, without = gradient_at(chain), gradient_at([r.bottleneck for r in chain])
+axis.semilogy(with_skip, label="with the addition")
+axis.semilogy(without, label="without")
+axis.set(xlabel="module, from the image to the output", ylabel="relative gradient")
+axis.legend(frameon=False)
+figures.show(fig, alt="Gradient along a chain of thirty modules: nearly level with the skip connection, changing by orders of magnitude without.")
+figures.note(
+    f"From the end of the chain to its start the gradient changes by a factor of {with_skip[0]:.2g} with the addition, and of "
+    f"{without[0]:.2g} without it (random weights, before any training)."
+)
+
+# %% [markdown]
+# **What to notice.** Without the addition no single learning rate fits both ends of the chain. With it, one does.
+#
+# ## The hourglass
+# > "While local evidence is essential for identifying features like faces and hands, a final pose estimate requires a coherent
+# > understanding of the full body." ([2], Sec. 2.2)
+#
+# For us: a dark spot may be a nostril, the corner of an eye or a mole. How deep it lies depends on where the rest of the face
+# is. So the network must see everything at once (small resolution, wide view), and still say what happens at each
+# pixel (full resolution). The hourglass does both: one branch goes down and up again, the other stays, and they are added.
+
+# %%
+code(Hourglass)
+
+# %% [markdown]
+# The paper draws the ordinary hourglass (wiring `low`). The *released* network is wired in another way (`skip`): its inner
+# hourglasses hang in the branch that is not pooled. The structure of the published weights says so. Both
+# wirings are made of the same kinds of blocks, and have nearly as many parameters: easily confused.
+#
+#     low:   in -+- residuals ------------------------------ + - out      skip:  in -+- residuals - [inner hourglass] - + - out
+#                +- pool - residuals - [inner] - residuals -x2                       +- pool - residuals - residuals --x2
+#
+# The trace below runs an image through both and notes the resolution after each module.
+
+# %%
+
+
+def trace(model: VRN, size: int) -> list[tuple[str, tuple[int, ...]]]:
+    """(kind of module, output shape) in the order of computation."""
+    steps: list[tuple[str, tuple[int, ...]]] = []
+    hooks = [
+        m.register_forward_hook(lambda m, _, y: steps.append((type(m).__name__, tuple(y.shape[1:]))))
+        for m in model.modules()
+        if isinstance(m, (Residual, nn.MaxPool2d, nn.Upsample)) or (isinstance(m, nn.Conv2d) and m.kernel_size == (7, 7))
+    ]
+    with torch.inference_mode():
+        logits = model.eval()(torch.zeros(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    return [("image", (3, size, size)), *steps, ("volume", tuple(logits.shape[1:]))]
+
+
+laptop = params.profile("laptop")
+wirings = {}
+for wiring in ("low", "skip"):
+    wirings[wiring] = VRN(laptop.features, laptop.modules, laptop.stacks, laptop.levels, laptop.depth, wiring)
+traces = {wiring: trace(model, laptop.size) for wiring, model in wirings.items()}
+fig, axes = plt.subplots(2, 1, figsize=(7.6, 3.6), sharex=True, sharey=True)
+for axis, (wiring, steps), colour in zip(axes, traces.items(), figures.PALETTE, strict=False):
+    axis.step(range(len(steps)), [shape[1] for _, shape in steps], where="mid", color=colour)
+    axis.set(yscale="log", ylabel="side in pixels", title=f"wiring {wiring}")
+    axis.set_yticks([3, 6, 12, 24, 48, 96], labels=["3", "6", "12", "24", "48", "96"])
+    axis.set_yticks([], minor=True)
+axes[-1].set_xlabel("step, in the order of computation")
+figures.show(fig, alt="Resolution after each step. In wiring low, both hourglasses go down to 3 pixels and up again; in wiring skip they never go below 12.")
+rows, previous = [], None
+for step, (kind, shape) in enumerate(traces["low"]):
+    if shape != previous:
+        rows.append((step, kind, " x ".join(map(str, shape))))
+    previous = shape
+half = next(i for i, r in enumerate(rows) if i > 6 and r[1] == "Upsample" and f"{laptop.size // 4} x" in r[2])
+figures.note("The `laptop` network up to the end of the first hourglass; rows where the shape changes:")
+figures.note(figures.table(["step", "module", "channels x rows x columns"], [*rows[: half + 1], rows[-1]]))
+counts = {wiring: networks.parameter_count(model) for wiring, model in wirings.items()}
+lowest = {wiring: min(shape[1] for _, shape in steps) for wiring, steps in traces.items()}
+figures.note(
+    f"Parameters: low {counts['low']:,}, skip {counts['skip']:,}. Lowest resolution: low {lowest['low']}, skip {lowest['skip']} pixels."
+)
+
+# %% [markdown]
+# **What to notice.** The last step jumps from a quarter of the resolution to all of it: a bilinear enlargement. The depth
+# slices of the volume are *channels*; the network has no third dimension to convolve over.
+#
+# ### How far does one pixel see?
+# Which pixels of the photograph can change the answer in the middle of the window? The picture shows the gradient of the
+# middle column of the volume with respect to the image, averaged over networks with random weights.
+
+# %%
+
+
+def sight(wiring: str, levels: int, size: int = 96, networks_drawn: int = 4) -> np.ndarray:
+    """(size, size) float 0..1: influence of each pixel on the middle column of the volume, relative to the strongest."""
+    total = np.zeros((size, size))
+    for k in range(networks_drawn):
+        torch.manual_seed(seed + k)
+        model = VRN(32, 1, 2, levels, 20, wiring).eval()
+        image = torch.rand(1, 3, size, size, requires_grad=True)
+        model(image)[0, :, size // 2, size // 2].sum().backward()
+        influence = image.grad[0].abs().sum(0).numpy()
+        total += influence / influence.max()
+    return total / total.max()
+
+
+views = {"low, 3 levels": sight("low", 3), "low, 1 level": sight("low", 1), "skip, 3 levels": sight("skip", 3)}
+pictures = [figures.enlarge((255 * (np.log10(np.maximum(v, 1e-4)) / 4 + 1)).astype(np.uint8), 2) for v in views.values()]
+fig = figures.row(pictures, list(views), height=2.0)
+figures.show(fig, alt="Influence of each pixel on the middle, logarithmic grey: with three pooled levels it covers the whole window; with one level or the skip wiring it is a smaller patch.", photo=True)
+rows = [(name, f"{100 * (v > 0).mean():.0f} %", f"{100 * (v > 0.001).mean():.0f} %") for name, v in views.items()]
+figures.note(figures.table(["network", "pixels that can matter", "pixels above a thousandth of the strongest"], rows))
+
+# %% [markdown]
+# **What to notice.** Pooling buys sight. A network that sees half of a face can still guess the rest from what it learned about
+# faces; it just can't look.
+#
+# ## RMSProp and the schedule
+# > "Each of the architectures was trained end-to-end using RMSProp with an initial learning rate of 10^-4, which was lowered
+# > after 40 epochs to 10^-5." ([2], Sec. 2.5)
+#
+# RMSProp divides each parameter's gradient by its own running size: $s \leftarrow \alpha s + (1 - \alpha) g^2$, then
+# $w \leftarrow w - \eta \, g / (\sqrt{s} + \epsilon)$. Every weight moves at about the same speed, however steep its slope. The figure lets it
+# run down a valley that is a hundred times steeper across than along, with some noise on the gradient, as from small batches.
+
+# %%
+steep = torch.tensor([1.0, 100.0])
+
+
+def descend(make: type[torch.optim.Optimizer], rate: float, drop: float = 1.0, steps: int = 400) -> np.ndarray:
+    """Height over the bottom at each step; the rate is multiplied by `drop` after 80 % of the steps."""
+    torch.manual_seed(seed)
+    w = nn.Parameter(torch.tensor([1.0, 1.0]))
+    optimiser = make([w], lr=rate)
+    path = []
+    for step in range(steps):
+        if step == int(0.8 * steps):
+            optimiser.param_groups[0]["lr"] = rate * drop
+        height = 0.5 * (steep * w**2).sum()
+        path.append(height.item())
+        optimiser.zero_grad()
+        height.backward()
+        w.grad += steep.sqrt() * 0.3 * torch.randn(2)
+        optimiser.step()
+    return np.array(path)
+
+
+run_params = train.TrainParams.of("laptop", max_faces=1000, lr_drop=(0.8,))
+fractions = np.linspace(0, 1, 200, endpoint=False)
+rates = [train.learning_rate(run_params, checkpoint.State(position=int(1000 * f))) for f in fractions]
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.4))
+for make, rate, drop, label in [
+    (torch.optim.SGD, 0.01, 1.0, "plain gradient descent"),
+    (torch.optim.RMSprop, 0.02, 1.0, "RMSProp"),
+    (torch.optim.RMSprop, 0.02, 0.1, "RMSProp, rate dropped"),
+]:
+    path = descend(make, rate, drop)
+    axes[0].semilogy(np.convolve(path, np.ones(15) / 15, "valid"), label=label)
+axes[0].set(xlabel="step", ylabel="height (mean of 15 steps)", title="a valley")
+axes[0].legend(frameon=False, fontsize=7)
+axes[1].semilogy(100 * fractions, rates)
+axes[1].set(xlabel="% of the run", ylabel="learning rate", title="our schedule")
+figures.show(fig, alt="Left: RMSProp falls down the valley fast and then rattles at the bottom; with the rate dropped at the end it comes lower. Right: the learning rate is constant, then a tenth.")
+
+# %% [markdown]
+# **What to notice.** At a constant rate RMSProp does not settle: it rattles. That is what the drop at the end of the schedule is for.
+# Our faces are drawn without end, so we count the run in faces or minutes and not in epochs.
+#
+# ## Watch a small network learn
+# The `smoke` network is tiny. It sees the same drawn faces again and again, without augmentation: a small world that can be learned
+# in a minute or two. The lines below are the log of `vrnlib.train`, which trains the large ones too.
+
+# %%
+
+
+class Recycled:
+    """The first `count` people of a database, one pose each, drawn once and then repeated."""
+
+    def __init__(self, source: SynthLP, count: int) -> None:
+        self.samples = [source[i * (databases.POSES_PER_FACE + 1)] for i in range(count)]
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.samples[index % len(self.samples)]
+
+
+world = Recycled(SynthLP(small.size, small.depth, seed=seed, augment=False), drawn_faces)
+unseen = Recycled(SynthLP(small.size, small.depth, seed=seed + 1, augment=False), 48)
+plan = train.TrainParams.of(
+    "smoke", features=32, batch_size=8, learning_rate=learning_rate, max_faces=shown_faces, seed=seed, workers=0,
+    validation_faces=48, validate_minutes=0.08, log_steps=max(5, shown_faces // 8 // 12), data_tag="recycled",
+)  # fmt: skip
+with tempfile.TemporaryDirectory() as folder:
+    train.train(plan, folder, dataset=world, validation=unseen, say=lambda line: print(line.replace(folder, "run")))
+    history = checkpoint.read_log(Path(folder) / "log.jsonl")
+    learner, _ = networks.load(Path(folder) / "vrn-smoke.safetensors")
+
+# %%
+steps = [r for r in history if r["event"] == "train"]
+checks = [r for r in history if r["event"] == "validate"]
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.4))
+axes[0].plot([r["faces"] for r in steps], [r["loss"] for r in steps], label="faces it trains on")
+axes[0].plot([r["faces"] for r in checks], [r["loss"] for r in checks], "o-", label="faces it never saw")
+axes[0].axhline(constant, color="grey", linestyle=":", label="knows only how full volumes are")
+axes[0].set(xlabel="faces shown", ylabel="loss")
+axes[0].legend(frameon=False, fontsize=8)
+axes[1].plot([r["faces"] for r in checks], [r["iou"] for r in checks], "o-", color=figures.PALETTE[1])
+axes[1].set(xlabel="faces shown", ylabel="IoU on unseen faces", ylim=(0, 1))
+figures.show(fig, alt="Left: training and held-out loss fall from the first minute on. Right: intersection over union on unseen faces rises.")
+
+
+def predicted(model: nn.Module, image: np.ndarray) -> np.ndarray:
+    """Probabilities (D, S, S) for a (S, S, 3) uint8 image."""
+    with torch.inference_mode():
+        return model.probabilities(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[0].numpy()
+
+
+def side(volume: np.ndarray) -> np.ndarray:
+    """The volume seen from the side, summed along x: (H, depth in whole pixels) uint8, viewer on the right."""
+    thickness = volume.sum(2).T[:, ::2].astype(np.float32)
+    return (255 * thickness / max(thickness.max(), 1e-6)).astype(np.uint8)
+
+
+pictures, titles = [], []
+for sample in unseen.samples[:4]:
+    answer = predicted(learner, sample["image"])
+    pictures += [figures.enlarge(x, 4) for x in (sample["image"], figures.grey(figures.depth_shading(sample["volume"])), figures.grey(figures.depth_shading(answer)))]
+    titles += ["image", "truth", f"IoU {metrics.iou(answer, sample['volume']):.2f}"]
+fig = figures.row(pictures, titles, height=1.2, columns=6)
+figures.show(fig, alt="Four faces the small network never saw: image, true relief, predicted relief.", photo=True)
+gap = checks[-1]["loss"] - steps[-1]["loss"]
+figures.note(
+    f"After {checks[-1]['faces']:,} faces shown ({drawn_faces} different ones) in {60 * checks[-1]['minutes']:.0f} s the small network, "
+    f"{networks.parameter_count(learner):,} parameters, reaches an IoU of {checks[-1]['iou']:.2f} on faces it never saw. Its loss there is "
+    f"{gap:+.3f} above that on its own faces."
+)
+
+# %% [markdown]
+# **What to notice.** First it learns where a face is, then which way it looks. The gap between the two losses is *overfitting*: the same few
+# faces again and again. The large network never sees a face twice.
+#
+# ## The trained network
+# The committed network learned in the same way, for longer, from faces that never repeat. Its curves come from its log.
+
+# %%
+records = checkpoint.read_log(log)
+steps = [r for r in records if r["event"] == "train"]
+checks = [r for r in records if r["event"] == "validate"]
+fig, axes = plt.subplots(1, 3, figsize=(8.6, 2.4))
+axes[0].plot([r["faces"] / 1000 for r in steps], [r["loss"] for r in steps], label="training (augmented)", linewidth=1)
+axes[0].plot([r["faces"] / 1000 for r in checks], [r["loss"] for r in checks], "o-", markersize=3, label="held out")
+axes[0].set(xlabel="thousand faces", ylabel="loss", yscale="log")
+axes[0].legend(frameon=False, fontsize=8)
+axes[1].plot([r["faces"] / 1000 for r in checks], [r["iou"] for r in checks], "o-", markersize=3, color=figures.PALETTE[1])
+axes[1].set(xlabel="thousand faces", ylabel="IoU, held out")
+axes[2].semilogy([r["faces"] / 1000 for r in steps], [r["learning_rate"] for r in steps], color=figures.PALETTE[2])
+axes[2].set(xlabel="thousand faces", ylabel="learning rate")
+figures.show(fig, alt="Three curves of the committed training run over the number of faces: loss, intersection over union on held-out faces, learning rate.")
+last = records[-1]
+figures.note(
+    f"The log covers {last['faces']:,} faces in {last['minutes']:.0f} minutes"
+    + (f"; the last check on held-out faces gave IoU {checks[-1]['iou']:.3f}." if checks else "; held-out faces were not checked yet.")
+)
+
+# %% [markdown]
+# ## On faces it has never seen
+# Held-out people, poses, light and backgrounds, from another seed than training and validation.
+
+# %%
+network = load_network(weights or default_checkpoint())
+held_out = SynthLP(network.size, network.model.architecture.depth, seed=seed + 2_000_000, augment=False)
+grid = Grid(network.size, network.model.architecture.depth)
+basis = faces.load_basis()
+records = []
+for k in range(judged):
+    sample = held_out[k * (databases.POSES_PER_FACE + 1)]
+    answer = network.predict(sample["image"])
+    rng = np.random.default_rng(k)
+    mean_face = databases.render_sample(
+        basis.mean, databases.sample_look(rng), sample["pose"], databases.sample_light(rng), grid, rng, None
+    )
+    truth = sample["volume"]
+    records.append(
+        {
+            "index": k,
+            "yaw": float(np.rad2deg(sample["pose"][1])),
+            "iou": metrics.iou(answer, truth),
+            "iou of the mean face": metrics.iou(mean_face["volume"], truth),
+            "sample": sample,
+            "answer": answer.astype(np.float16),
+        }
+    )
+scores = np.array([r["iou"] for r in records])
+baseline = np.array([r["iou of the mean face"] for r in records])
+
+
+def gallery(chosen: list[dict]) -> tuple[list[np.ndarray], list[str]]:
+    pictures, titles = [], []
+    for r in chosen:
+        truth, answer = r["sample"]["volume"], r["answer"].astype(np.float32)
+        pictures += [r["sample"]["image"], figures.grey(figures.depth_shading(truth)), figures.grey(figures.depth_shading(answer))]
+        pictures += [figures.grey(side(truth)), figures.grey(side(answer))]
+        titles += [f"yaw {r['yaw']:.0f}", "truth", f"IoU {r['iou']:.2f}", "truth, side", "answer, side"]
+    zoom = max(1, 96 // network.size)
+    return [figures.enlarge(p, zoom) for p in pictures], titles
+
+
+fig = figures.row(*gallery(records[:4]), height=1.1, columns=10)
+figures.show(fig, alt="Four held-out faces: image, true relief, predicted relief, true and predicted view from the side.", photo=True)
+figures.note(
+    f"Over {judged} held-out faces the mean IoU is **{scores.mean():.3f}** (standard deviation {scores.std():.3f}). The mean face in the "
+    f"true pose would score {baseline.mean():.3f}. The network beats it on {100 * (scores > baseline).mean():.0f} % of the faces."
+)
+
+# %% [markdown]
+# **What to notice.** The mean face in the *true* pose is a strong opponent: it is told the pose, which the network has to find. Where
+# the network wins, it has seen something of the person.
+#
+# ## What it gets wrong
+
+# %%
+order = np.argsort(scores)
+fig = figures.row(*gallery([records[i] for i in order[:6]]), height=1.1, columns=10)
+figures.show(fig, alt="The six held-out faces with the lowest score: image, true relief, predicted relief, and both from the side.", photo=True)
+
+yaws = np.abs([r["yaw"] for r in records])
+bands = [(0, 30), (30, 60), (60, 91)]
+rows = []
+for low, high in bands:
+    inside = (yaws >= low) & (yaws < high)
+    mean = [f"{v[inside].mean():.3f}" if inside.any() else "-" for v in (scores, baseline)]
+    rows.append((f"{low} to {min(high, 90)} degrees", int(inside.sum()), *mean))
+figures.note(figures.table(["absolute yaw", "faces", "IoU of the network", "IoU of the mean face in the true pose"], rows))
+
+error = np.zeros(grid.shape[1:])
+for r in records:
+    error += ((r["answer"] > 0.5) != (r["sample"]["volume"] > 0)).mean(0)
+error /= len(records)
+depth_error = np.mean([((r["answer"] > 0.5) != (r["sample"]["volume"] > 0)).mean((1, 2)) for r in records], axis=0)
+fig, axes = plt.subplots(1, 2, figsize=(6.6, 2.5), width_ratios=[1, 1.6])
+axes[0].imshow(error, cmap="magma")
+axes[0].set_title("wrong voxels per column")
+axes[0].set_axis_off()
+axes[1].plot(grid.z_of(np.arange(grid.depth)), 100 * depth_error)
+axes[1].set(xlabel="z in pixels (viewer on the right)", ylabel="wrong voxels, %", title="by depth")
+figures.show(fig, alt="Where the wrong voxels are, averaged over the held-out faces: a map over the window and a curve over depth.")
+
+# %% [markdown]
+# **What to notice.** Look for what the worst faces share: sunglasses, a bar across the face, almost no light, a profile that
+# looks away. Errors gather along the outline and at the back of the solid, which no photograph shows.
+#
+# ## The error of the paper
+# The NME on held-out faces is computed by the evaluation of the suite, not here. The table is read from its file.
+
+# %%
+file = Path(evaluation)
+if file.is_file():
+    content = provenance.read_json(file)
+    bands = [("all", content["nme"]), *((f"{b['low']:g} to {b['high']:g}", b) for b in content["by_yaw"])]
+    rows = [
+        (name, b["faces"], b["failed"], f"{b['mean']:.4f}", "{:.4f} to {:.4f}".format(*b["interval"]), f"{b['median']:.4f}")
+        for name, b in bands
+        if b["mean"] is not None
+    ]
+    header = ["absolute yaw, degrees", "faces", "without a result", "mean NME", "95 % interval of the mean", "median"]
+    figures.note(figures.table(header, rows))
+    figures.note("Drawn faces, `laptop` volume: not to be set beside the paper's numbers, which are for photographs and scans at 192 pixels.")
+else:
+    figures.note("The evaluation has **not run**: there is no `results/evaluation/vrn-laptop/metrics.json`.")
+
+# %% [markdown]
+# ## Check yourself
+# Solutions: [solutions_03_train_vrn](solutions_03_train_vrn.ipynb).
+#
+# **1.** What is the loss of a network that answers a probability of 0.8 in every voxel, if a tenth of the voxels are filled?
+
+# %%
+answer = None
+figures.check("1. loss of a constant", answer, -(0.1 * np.log(0.8) + 0.9 * np.log(0.2)), tolerance=0.001)
+
+# %% [markdown]
+# **2.** How many parameters has `Residual(64, 64, 32)`? Count weights and biases of three convolutions and of three batch
+# normalisations.
+
+# %%
+answer = None
+figures.check("2. parameters of a module", answer, networks.parameter_count(Residual(64, 64, 32)))
+
+# %% [markdown]
+# **3.** An hourglass of wiring `low` with 4 levels stands on 48 pixels (the paper's size). What is its lowest resolution?
+
+# %%
+answer = None
+figures.check("3. lowest resolution", answer, min(s[1] for _, s in trace(VRN(16, 1, 1, 4, 8, "low"), 192)))
+
+# %% [markdown]
+# ## Summary
+# Each voxel is a yes-or-no question; residual modules keep the gradient alive; hourglasses let every pixel see the whole face; RMSProp
+# moves all weights at one pace. The trained network is judged on held-out faces against the mean face in the true pose.
+
+# %%
+numbers = {
+    "headline": {
+        "iou_held_out": float(scores.mean()),
+        "iou_mean_face_true_pose": float(baseline.mean()),
+        "share_better_than_mean_face": float((scores > baseline).mean()),
+        "training_faces": last["faces"],
+        "training_minutes": last["minutes"],
+    },
+    "held_out_faces": judged,
+    "iou_standard_deviation": float(scores.std()),
+    "small_network": {"faces_shown": shown_faces, "final_loss": history[-1]["loss"], "final_iou": history[-1]["iou"]},
+}
+target = Path(out) / "notebooks" / "03_train_vrn" / "metrics.json"
+target.parent.mkdir(parents=True, exist_ok=True)
+provenance.write_json(target, numbers)
+figures.note(figures.this_run(profile, time.perf_counter() - started))
+
+# %% [markdown]
+# ## Next
+# Train your own: `python -m vrnlib.train --profile laptop --out build/my-run --max-minutes 120`; stop it with Ctrl-C, and the same command
+# goes on. Then `python -m vrnlib reconstruct photo.jpg --network build/my-run/vrn-laptop.safetensors --out face.glb`, or back to
+# [00](00_start_here.ipynb) with the parameter `weights`.
+#
+# ## References
+# 1. Jackson et al. *Large Pose 3D Face Reconstruction from a Single Image via Direct Volumetric CNN Regression.* ICCV 2017, Sec. 3.
+# 2. A. Mauricio, J. López. *Paper Review* of [1].
+# 3. K. He, X. Zhang, S. Ren, J. Sun. *Identity Mappings in Deep Residual Networks.* ECCV 2016.
+# 4. A. Newell, K. Yang, J. Deng. *Stacked Hourglass Networks for Human Pose Estimation.* ECCV 2016.
+# 5. T. Tieleman, G. Hinton. *RMSProp.* Lecture 6.5, Neural Networks for Machine Learning, 2012.

@@ -1,0 +1,308 @@
+"""The loss against its plain form, the order of the data, and runs that are killed, stopped, changed and
+spoilt.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vrnlib import batches, networks
+from vrnlib.checkpoint import State, read_log
+from vrnlib.errors import VrnError
+from vrnlib.loss import slices_loss, voxel_loss
+from vrnlib.networks import VRN, enlarge
+from vrnlib.params import PROFILES
+from vrnlib.train import TrainParams, learning_rate, main, train
+
+QUIET: dict[str, Any] = {"threads": 1, "workers": 0, "log_steps": 5, "validation_faces": 8}
+
+
+class Balls:
+    """Stand-in for faces: a bright disc in the image where the volume holds a ball."""
+
+    def __init__(self, size: int, depth: int, seed: int) -> None:
+        self.size, self.depth, self.seed = size, depth, seed
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((self.seed, index))
+        x, y = rng.uniform(10, self.size - 10, 2)
+        rows, columns, depths = np.ogrid[: self.size, : self.size, : self.depth]
+        inside = (rows - y) ** 2 + (columns - x) ** 2 + ((depths - self.depth / 2) / 2) ** 2 < 64
+        image = rng.integers(0, 60, (self.size, self.size, 3)).astype(np.uint8)
+        image[inside.any(2)] += 150
+        return {"image": image, "volume": inside.astype(np.uint8).transpose(2, 0, 1)}
+
+
+def run(out: Path, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    params = TrainParams.of("smoke", seed=seed, **{**QUIET, "max_faces": 80, **changes})
+    data = [Balls(params.size, params.depth, s) for s in (seed, 99)]
+    return train(params, out, dataset=data[0], validation=data[1], say=lambda line: None)
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    manifest = json.loads((out / "checkpoint.json").read_text())
+    return networks.load(out / "checkpoint" / manifest["files"]["model"])[0].state_dict()
+
+
+def same(a: Path, b: Path) -> bool:
+    one, other = weights(a), weights(b)
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+# ---- loss
+# ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_fast_loss_and_gradient_equal_the_plain_ones(channels_last: bool) -> None:
+    torch.manual_seed(0)
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    x = (torch.randn(3, 10, 6, 6) * 8).contiguous(memory_format=order).requires_grad_()
+    target = (torch.rand(3, 24, 24, 10) > 0.7).to(torch.uint8).permute(0, 3, 1, 2)
+    plain = voxel_loss(enlarge(x), target)
+    (expected,) = torch.autograd.grad(plain * 3, x)
+    fast = slices_loss(x, target)
+    (got,) = torch.autograd.grad(fast * 3, x)
+    assert fast.item() == pytest.approx(plain.item(), rel=1e-5)
+    assert torch.allclose(got, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_loss_is_log_two_for_a_network_that_does_not_know() -> None:
+    target = torch.ones(1, 2, 8, 8, dtype=torch.uint8)
+    assert slices_loss(torch.zeros(1, 2, 2, 2), target).item() == pytest.approx(np.log(2))
+    assert slices_loss(torch.full((1, 2, 2, 2), 200.0), target).item() == 0
+    assert slices_loss(torch.full((1, 2, 2, 2), -200.0), target).item() == pytest.approx(200)
+
+
+# ---- data
+# ------------------------------------------------------------------------------------------------------------
+
+
+def taken(order: batches.Order, n: int) -> list[int]:
+    stream = iter(order)
+    return [i for _ in range(n) for i in next(stream)]
+
+
+def test_order_shows_every_sample_once_a_block_and_resumes_anywhere() -> None:
+    whole = taken(batches.Order(3, 0, 16), 2 * batches.SHUFFLE // 16)
+    assert sorted(whole) == list(range(2 * batches.SHUFFLE))
+    assert max(whole[: batches.SHUFFLE]) < batches.SHUFFLE
+    assert taken(batches.Order(3, 3040, 16), 10) == whole[3040:3200]  # across the border of two blocks
+    assert taken(batches.Order(3, 5, 7), 3) == whole[5:26]
+    assert taken(batches.Order(4, 0, 16), 10) != whole[:160]
+
+
+def test_order_mixes_people() -> None:
+    people = [len({i // 12 for i in taken(batches.Order(0, start, 16), 1)}) for start in range(0, 480, 16)]
+    assert min(people) >= 10
+
+
+def test_batches_survive_packing() -> None:
+    data = Balls(32, 34, 0)
+    (batch,) = batches.first(data, 3, 4, workers=0)
+    image, volume = batches.unpack(batch, 34)
+    assert image.shape == (3, 3, 32, 32)
+    assert volume.shape == (3, 34, 32, 32)
+    assert volume.is_contiguous(memory_format=torch.channels_last)
+    for i in range(3):
+        assert np.array_equal(volume[i].numpy(), data[i]["volume"])
+        assert np.allclose(image[i].numpy() * 255, data[i]["image"].transpose(2, 0, 1), atol=1e-4)
+
+
+# ---- parameters
+# ------------------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_drops_at_fractions_and_at_numbers_of_faces() -> None:
+    params = TrainParams.of("smoke", max_faces=1000, lr_drop=[0.5, 800], learning_rate=1e-3)
+    rates = [learning_rate(params, State(position=n)) for n in (0, 499, 500, 799, 800)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+    timed = replace(params, max_faces=None, max_minutes=2.0, lr_drop=(0.5,))
+    assert [learning_rate(timed, State(seconds=s)) for s in (59, 60)] == pytest.approx([1e-3, 1e-4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "no end"),
+        ({"max_faces": 10, "learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"max_faces": -5}, "max_faces = -5"),
+        ({"max_faces": 10, "lr_drop": (0.5, -1.0)}, "lr_drop"),
+        ({"max_faces": 10, "learning_rat": 1.0}, "did you mean 'learning_rate'"),
+        ({"max_faces": "many"}, "max_faces"),
+        ({"max_faces": 10, "precision": "bf16"}, "bf16-mixed"),
+    ],
+)
+def test_parameters_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(VrnError, match=message):
+        TrainParams.of("smoke", **changes)
+
+
+# ---- runs
+# ------------------------------------------------------------------------------------------------------------
+
+
+def test_training_learns_and_leaves_a_complete_folder(tmp_path: Path) -> None:
+    metrics = run(tmp_path / "run", max_faces=480, learning_rate=3e-3, lr_drop=[0.7])
+    rows = read_log(tmp_path / "run" / "log.jsonl")
+    losses = [row["loss"] for row in rows if row["event"] == "train"]
+    assert losses[-1] < 0.25 * losses[0]
+    assert metrics["validation"]["iou"] > 0.3
+    assert metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [row["event"] for row in rows if row["event"] != "train"] == ["phase", "validate"]
+    rates = [row["learning_rate"] for row in rows if row["event"] == "train"]
+    assert [rates[0], rates[-1]] == pytest.approx([3e-3, 3e-4])
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    files = {"params.json", "provenance.json", "metrics.json", "log.jsonl", "checkpoint.json", "checkpoint"}
+    assert names == files | {"vrn-smoke.safetensors"}
+    model, meta = networks.load(tmp_path / "run" / "vrn-smoke.safetensors")
+    assert (meta["profile"], meta["size"], meta["faces"], meta["run"]) == ("smoke", 32, 480, "run")
+    assert model.architecture.features == 16
+
+
+def test_a_continued_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    run(tmp_path / "whole", max_faces=80, lr_drop=[60])
+    run(tmp_path / "parts", max_faces=40, lr_drop=[60])
+    run(tmp_path / "parts", max_faces=80, lr_drop=[60])
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    phases = [row for row in read_log(tmp_path / "parts" / "log.jsonl") if row["event"] == "phase"]
+    assert [row["changed"] for row in phases] == [{}, {"max_faces": [40, 80]}]
+    run(tmp_path / "other", max_faces=80, lr_drop=[60], seed=1)
+    assert not same(tmp_path / "whole", tmp_path / "other")
+
+
+def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
+    run(tmp_path / "none", max_faces=24)
+    run(tmp_path / "two", max_faces=24, workers=2)
+    assert same(tmp_path / "none", tmp_path / "two")
+
+
+def start(out: Path, faces: int) -> subprocess.Popen[str]:
+    """This file as a program: a run that checkpoints at every step, in a process that can be killed."""
+    command = [sys.executable, __file__, str(out), str(faces)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> int:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (out / "checkpoint.json").exists():
+            reached = json.loads((out / "checkpoint.json").read_text())["state"]["step"]
+            if reached >= step:
+                return int(reached)
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        time.sleep(0.01)
+    raise AssertionError("the run did not get going")
+
+
+def test_a_killed_run_goes_on_to_bit_identical_weights(tmp_path: Path) -> None:
+    run(tmp_path / "whole", max_faces=240)
+    out = tmp_path / "killed"
+    process = start(out, 240)
+    reached = wait_for_step(out, 7, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert reached < 60
+    run(out, max_faces=240)
+    assert same(tmp_path / "whole", out)
+    steps = [row["step"] for row in read_log(out / "log.jsonl") if row["event"] == "train"]
+    assert steps == sorted(set(steps))
+    assert len(list((out / "checkpoint").iterdir())) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_politely(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, 100_000)
+    wait_for_step(tmp_path, 3, process)
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, text
+    assert "the same command goes on from there" in text
+    assert "Traceback" not in text
+    assert read_log(tmp_path / "log.jsonl")[-1]["event"] == "stop"
+    assert not (tmp_path / "metrics.json").exists()
+    weights(tmp_path)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    first = run(tmp_path, max_faces=8)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert run(tmp_path, max_faces=8) == first
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("changes", [{"features": 8}, {"wiring": "skip"}, {"depth": 32}, {"seed": 5}])
+def test_another_network_or_seed_is_another_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run(tmp_path, max_faces=8)
+    before = (tmp_path / "checkpoint.json").read_text()
+    with pytest.raises(VrnError, match=r"choose another folder"):
+        run(tmp_path, max_faces=16, **changes)
+    assert (tmp_path / "checkpoint.json").read_text() == before
+
+
+def test_a_new_run_refuses_a_used_folder(tmp_path: Path) -> None:
+    run(tmp_path, max_faces=8)
+    with pytest.raises(VrnError, match="already holds a run"):
+        train(TrainParams.of("smoke", max_faces=8), tmp_path, resume=False, dataset=[], validation=[])
+
+
+def test_a_loss_that_is_not_a_number_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path, max_faces=8)
+    good = weights(tmp_path)
+    params = TrainParams.of("smoke", max_faces=40, **QUIET)
+    model, data = VRN.of_profile(PROFILES["smoke"]), Balls(params.size, params.depth, 0)
+    with torch.no_grad():
+        model.head[1].bias.fill_(float("nan"))
+    with pytest.raises(VrnError, match=r"became nan at step 1;.*lower learning rate"):
+        train(params, tmp_path / "other", model=model, dataset=data, validation=data, say=lambda line: None)
+    with pytest.raises(VrnError, match=r"became (nan|inf)|not written"):
+        run(tmp_path, max_faces=400, learning_rate=1e30)
+    assert all(torch.equal(value, good[name]) for name, value in weights(tmp_path).items())
+
+
+@pytest.mark.parametrize("file", ["checkpoint.json", "model", "optimiser"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, file: str) -> None:
+    run(tmp_path, max_faces=8)
+    path = tmp_path / file if "." in file else next((tmp_path / "checkpoint").glob(f"{file}*"))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(VrnError, match=path.name):
+        run(tmp_path, max_faces=16)
+
+
+def test_a_log_cut_short_by_a_crash_can_be_read(tmp_path: Path) -> None:
+    run(tmp_path, max_faces=8)
+    log = tmp_path / "log.jsonl"
+    rows = read_log(log)
+    log.write_text(log.read_text() + '{"event": "train", "st')
+    assert read_log(log) == rows
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--profile", "smoke", "--out", str(tmp_path), "--max-faces", "0"]) == 2
+    assert "error: training parameters: max_faces = 0" in capsys.readouterr().err
+    assert main(["--profile", "smok", "--out", str(tmp_path)]) == 2
+    assert "did you mean 'smoke'" in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    train(
+        TrainParams.of("smoke", **QUIET, max_faces=int(sys.argv[2]), checkpoint_minutes=1e-6),
+        sys.argv[1],
+        dataset=Balls(32, 34, 0),
+        validation=Balls(32, 34, 99),
+        say=lambda line: print(line, flush=True),
+    )
