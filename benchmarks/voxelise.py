@@ -17,15 +17,13 @@ import trimesh
 from vrnlib.databases import FRONT_MARGIN
 from vrnlib.faces import face_solid, load_basis
 from vrnlib.provenance import collect, write_json
-from vrnlib.voxel import Grid, column_runs, voxelise
+from vrnlib.voxel import Grid, column_runs, solid_faces, voxelise
 
 
 def face_mesh(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """The mean face's solid in the network frame, its surface subdivided once: about 12,000 vertices."""
     basis = load_basis()
     surface, faces = trimesh.remesh.subdivide(basis.mean[basis.surface], basis.surface_faces)
-    from vrnlib.voxel import solid_faces
-
     solid = face_solid(surface) * [1, -1, 1] * (90 / 135)
     solid += [
         (grid.size - 1) / 2,
@@ -61,18 +59,30 @@ def main() -> None:
         "column_runs": best_of(lambda: column_runs(vertices, faces, grid), 40),
         "trimesh": best_of(lambda: stretched.voxelized(1.0).fill(), 2),
     }
+    runs = column_runs(vertices, faces, grid)
     result = {
-        "vertices": len(vertices), "faces": len(faces), "grid": grid.shape, "seconds": rows,
-        "times_faster": rows["trimesh"] / rows["voxelise"], "filled": int(ours.sum()), "filled_trimesh": int(theirs.filled_count),
-        "bytes": {"dense": ours.size, "packed bits": ours.size // 8, "column runs": int(sum(a.nbytes for a in column_runs(vertices, faces, grid)))},
-    }  # fmt: skip
+        "vertices": len(vertices),
+        "faces": len(faces),
+        "grid": grid.shape,
+        "seconds": rows,
+        "times_faster": rows["trimesh"] / rows["voxelise"],
+        "filled": int(ours.sum()),
+        "filled_trimesh": int(theirs.filled_count),
+        "bytes": {
+            "dense": ours.size,
+            "packed bits": ours.size // 8,
+            "column runs": sum(a.nbytes for a in runs),
+        },
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out, {**result, "provenance": collect({}, {}, [], time.perf_counter() - start)})
     print(
-        f"{len(vertices):,} vertices to {grid.shape}: {rows['voxelise'] * 1e3:.2f} ms, trimesh {rows['trimesh']:.2f} s: {result['times_faster']:.0f} times"
+        f"{len(vertices):,} vertices to {grid.shape}: {rows['voxelise'] * 1e3:.2f} ms, "
+        f"trimesh {rows['trimesh']:.2f} s: {result['times_faster']:.0f} times"
     )
     print(
-        f"filled voxels: {ours.sum():,}; trimesh {theirs.filled_count:,} (it also counts every voxel that the surface touches)"
+        f"filled voxels: {ours.sum():,}; trimesh {theirs.filled_count:,} "
+        "(it also counts every voxel that the surface touches)"
     )
 
 

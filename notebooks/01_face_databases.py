@@ -187,7 +187,7 @@ side = 300
 fig, axes = plt.subplots(1, 3, figsize=(8.4, 3.0))
 for axis, degrees in zip(axes, (0, 45, 90), strict=True):
     rotation = faces.rotation_matrix(0, np.deg2rad(degrees), 0)
-    pixels_per_mm, centre = side / 270, (side * 0.5, side * 0.42)
+    pixels_per_mm, centre = side / 320, (side * 0.5, side * 0.42)
     drawn = appearance.shade(appearance.dress(heads[0], look), rotation, pixels_per_mm, centre, soft, side)
     axis.imshow(np.clip(drawn[..., :3] + 1 - drawn[..., 3:], 0, 1) ** (1 / 2.2))
     points = heads[0][basis.landmarks] @ rotation.T
@@ -235,7 +235,7 @@ turn = faces.rotation_matrix(0, np.deg2rad(25), 0)
 
 def lit(head: np.ndarray, look: appearance.Look, light: appearance.Light, size: int = 130) -> np.ndarray:
     """A head as it is drawn, before the camera, on white: (size, size, 3) uint8."""
-    rgba = appearance.shade(appearance.dress(head, look), turn, 2 * size / 270, (size, size * 0.84), light, 2 * size)
+    rgba = appearance.shade(appearance.dress(head, look), turn, 2 * size / 320, (size, size * 0.84), light, 2 * size)
     rgba = rgba.reshape(size, 2, size, 2, 4).mean((1, 3))
     return (255 * np.clip(rgba[..., :3] + 1 - rgba[..., 3:], 0, 1) ** (1 / 2.2)).astype(np.uint8)
 

@@ -382,7 +382,8 @@ figures.note(
 )
 
 # %% [markdown]
-# **What to notice.** First it learns where a face is, then which way it looks. The gap between the two losses is *overfitting*: the same few
+# **What to notice.** First it learns where a face is and how large; which way the face looks comes later. Compare the predicted reliefs
+# with each other: the more alike they are, the closer the network still is to *one* average face. The gap between the two losses is *overfitting*: the same few
 # faces again and again. The large network never sees a face twice.
 #
 # ## The trained network
@@ -410,7 +411,8 @@ figures.note(
 
 # %% [markdown]
 # ## On faces it has never seen
-# Held-out people, poses, light and backgrounds, from another seed than training and validation.
+# Held-out people, poses, light and backgrounds, from another seed than training and validation. For each face: the image, the true
+# and the predicted relief, and true and predicted volume seen from the side, as if it were of glass.
 
 # %%
 network = load_network(weights or default_checkpoint())
@@ -446,7 +448,7 @@ def gallery(chosen: list[dict]) -> tuple[list[np.ndarray], list[str]]:
         truth, answer = r["sample"]["volume"], r["answer"].astype(np.float32)
         pictures += [r["sample"]["image"], figures.grey(figures.depth_shading(truth)), figures.grey(figures.depth_shading(answer))]
         pictures += [figures.grey(side(truth)), figures.grey(side(answer))]
-        titles += [f"yaw {r['yaw']:.0f}", "truth", f"IoU {r['iou']:.2f}", "truth, side", "answer, side"]
+        titles += [f"yaw {r['yaw']:.0f}", "truth", f"IoU {r['iou']:.2f}", "truth", "answer"]
     zoom = max(1, 96 // network.size)
     return [figures.enlarge(p, zoom) for p in pictures], titles
 

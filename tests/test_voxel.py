@@ -36,9 +36,7 @@ def test_agrees_with_ray_casting(seed):
     vertices, faces = random_blob(rng)
     volume = voxelise(vertices, faces, GRID)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
-    index = np.stack(
-        [rng.integers(12, 53, 1500) * 1, rng.integers(16, 48, 1500), rng.integers(16, 48, 1500)], 1
-    )
+    index = np.stack([rng.integers(12, 53, 1500), rng.integers(16, 48, 1500), rng.integers(16, 48, 1500)], 1)
     points = centres(GRID)[tuple(index.T)]
     inside = mesh.contains(points + 1e-7)
     assert inside.any() and not inside.all()
@@ -46,7 +44,8 @@ def test_agrees_with_ray_casting(seed):
 
 
 def test_every_column_is_closed_when_vertices_lie_on_pixel_centres():
-    # a box on integer coordinates: each pixel centre hits edges and corners; the symbolic tie-break must neither leak nor miss
+    # a box on integer coordinates: each pixel centre hits edges and corners; the symbolic tie-break must
+    # neither leak nor miss
     box = trimesh.creation.box(extents=(20, 14, 10))
     volume = voxelise(box.vertices + [30, 31, 0], box.faces, GRID)
     assert volume.any(0).sum() == 20 * 14

@@ -37,7 +37,7 @@ class Crop:
     size: int
 
     @classmethod
-    def from_landmarks(cls, landmarks: np.ndarray, size: int = REFERENCE_SIZE) -> "Crop":
+    def from_landmarks(cls, landmarks: np.ndarray, size: int = REFERENCE_SIZE) -> Crop:
         """The paper's normalisation: landmark box centred, ``sqrt(w h)`` of the box = 90/192 of the window.
 
         Parameters

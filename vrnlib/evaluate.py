@@ -1,7 +1,7 @@
 """Score a network on held-out drawn faces: NME (Eq. 2) with its confidence interval, per yaw band, and IoU.
 
-    python -m vrnlib.evaluate --network results/checkpoints/vrn-laptop.safetensors --out
-    results/evaluation/vrn-laptop
+    python -m vrnlib.evaluate --network results/checkpoints/vrn-laptop.safetensors \\
+        --out results/evaluation/vrn-laptop
 
 This is the first, simple protocol: nearest-point correspondence, depth aligned, no rigid alignment; one face
 a person, each in another pose, without augmentation. The people come from another seed than training's, so
@@ -26,25 +26,32 @@ from vrnlib.provenance import collect, replacing, write_json
 
 TEST_SEED = 2_000_003
 """Training uses seed 0 (and three seeds later), validation 1,000,003."""
-COLUMNS = ("index", "pitch", "yaw", "roll", "nme", "iou", "removed_bodies")
+COLUMNS = ("index", "pitch", "yaw", "roll", "nme", "iou", "floor", "removed_bodies")
 
 
 def score_face(network: Any, sample: dict[str, np.ndarray]) -> dict[str, float]:
-    """One held-out sample (with `truth`) -> nme, iou, removed_bodies. A volume without a surface scores NaN,
-    not a guess.
+    """One held-out sample (with `truth`) -> nme, iou, floor, removed_bodies.
+
+    `floor` is the NME of the true volume itself: what voxels, and the far side of a profile that the volume cuts
+    off, cost a perfect network. A volume without a surface scores NaN, not a guess.
     """
+    volume = network.predict(sample["image"])
+    row = {"iou": metrics.iou(volume, sample["volume"])}
+    row["floor"], _ = _surface_error(sample["volume"], sample)
+    row["nme"], row["removed_bodies"] = _surface_error(volume, sample)
+    return row
+
+
+def _surface_error(volume: np.ndarray, sample: dict[str, np.ndarray]) -> tuple[float, int]:
     from vrnlib.labelling import largest_body
     from vrnlib.voxel import isosurface
 
-    volume = network.predict(sample["image"])
-    row = {"iou": metrics.iou(volume, sample["volume"]), "nme": float("nan"), "removed_bodies": 0}
     try:
         vertices, faces = isosurface(volume)
     except VrnError:
-        return row
+        return float("nan"), 0
     vertices, _, removed = largest_body(vertices, faces)
-    row |= {"nme": metrics.nme(vertices, sample["points"], sample["eyes"]), "removed_bodies": removed}
-    return row
+    return metrics.nme(vertices, sample["points"], sample["eyes"]), removed
 
 
 def evaluate(
@@ -77,15 +84,21 @@ def evaluate(
         rows.append({"index": index, "pitch": pitch, "yaw": yaw, "roll": roll, **score_face(network, sample)})
     errors = np.array([r["nme"] for r in rows])
     result = {
-        "nme": metrics.summary(errors), "iou": metrics.summary([r["iou"] for r in rows]),
+        "nme": metrics.summary(errors),
+        "iou": metrics.summary([r["iou"] for r in rows]),
         "by_yaw": metrics.by_yaw(errors, [r["yaw"] for r in rows]),
-        "removed_bodies": float(np.mean([r["removed_bodies"] for r in rows])), "data": DATA_VERSION, "seed": seed,
-        "network": Path(network_path).name, "training": network.meta,
-    }  # fmt: skip
+        "floor": metrics.summary([r["floor"] for r in rows]),
+        "floor_by_yaw": metrics.by_yaw([r["floor"] for r in rows], [r["yaw"] for r in rows]),
+        "removed_bodies": float(np.mean([r["removed_bodies"] for r in rows])),
+        "data": DATA_VERSION,
+        "seed": seed,
+        "network": Path(network_path).name,
+        "training": network.meta,
+    }
     out.mkdir(parents=True, exist_ok=True)
     with (
         replacing(out / "errors.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -103,7 +116,8 @@ def describe(result: dict[str, Any]) -> str:
     n = result["nme"]
     low, high = n["interval"]
     lines = [
-        f"NME {n['mean']:.4f} (95 % {low:.4f} to {high:.4f}), median {n['median']:.4f}, {n['faces']} faces, {n['failed']} failed; IoU {result['iou']['mean']:.3f}"
+        f"NME {n['mean']:.4f} (95 % {low:.4f} to {high:.4f}), median {n['median']:.4f}, "
+        f"{n['faces']} faces, {n['failed']} failed; IoU {result['iou']['mean']:.3f}"
     ]
     lines += [
         f"  |yaw| {b['low']:2.0f} to {b['high']:2.0f} deg: NME {b['mean']:.4f}, {b['faces']} faces"

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from vrnlib.basis import BASIS_PATH, MIRROR_68
+from vrnlib.anatomy import MIRROR_68
+from vrnlib.basis import BASIS_PATH
 from vrnlib.errors import VrnError
 from vrnlib.voxel import solid_faces
 
@@ -94,12 +95,22 @@ def load_basis() -> FaceBasis:
     surface = a["surface"].astype(np.int64)
     surface_faces = a["surface_faces"].astype(np.int32)
     return FaceBasis(
-        mean=a["mean"], template=a["template"], faces=a["faces"].astype(np.int32), part=a["part"], fields=fields,
-        kind=a["kind"], names=tuple(map(str, a["names"])), scores=a["scores"].astype(np.float32),
-        mirror=a["mirror"].astype(np.int64), landmarks=a["landmarks"].astype(np.int64), surface=surface,
-        surface_faces=surface_faces, solid=solid_faces(surface_faces, len(surface)),
-        lips=a["lips"].astype(np.float32), occlusion=a["occlusion"].astype(np.float32),
-    )  # fmt: skip
+        mean=a["mean"],
+        template=a["template"],
+        faces=a["faces"].astype(np.int32),
+        part=a["part"],
+        fields=fields,
+        kind=a["kind"],
+        names=tuple(map(str, a["names"])),
+        scores=a["scores"].astype(np.float32),
+        mirror=a["mirror"].astype(np.int64),
+        landmarks=a["landmarks"].astype(np.int64),
+        surface=surface,
+        surface_faces=surface_faces,
+        solid=solid_faces(surface_faces, len(surface)),
+        lips=a["lips"].astype(np.float32),
+        occlusion=a["occlusion"].astype(np.float32),
+    )
 
 
 def rotation_matrix(pitch: float, yaw: float, roll: float) -> np.ndarray:
@@ -138,10 +149,13 @@ def face_solid(surface: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _local_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Pairs of opposite local changes (increase, decrease) and the standard deviation of the draw for each pair.
+    # Pairs of opposite local changes (increase, decrease or -1) and the standard deviation of the draw for
+    # each pair.
     basis = load_basis()
-    opposite = [("incr", "decr"), ("up", "down"), ("out", "in"), ("forward", "backward"), ("convex", "concave"),
-                ("round", "square"), ("triangle", "pointed"), ("uncompress", "compress")]  # fmt: skip
+    opposite = (
+        ("incr", "decr"), ("up", "down"), ("out", "in"), ("forward", "backward"),
+        ("convex", "concave"), ("round", "square"), ("triangle", "pointed"), ("uncompress", "compress"),
+    )  # fmt: skip
     one, two, sd = [], [], []
     for k in np.flatnonzero(basis.kind == 1):
         name = basis.names[k]
@@ -150,7 +164,8 @@ def _local_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             if stem.endswith("-" + a):
                 other = stem.removesuffix(a) + b + ("-asym" if asym else "")
                 peak = max(float(np.abs(basis.fields[k]).max()), 1e-3)
-                # at most this many millimetres (1 SD) where the field is strongest: the skull varies more than the mouth
+                # at most this many millimetres (1 SD) where the field is strongest: the skull varies more
+                # than the mouth
                 limit = 4.0 if stem.startswith(("head", "forehead", "ear", "neck")) else 1.5
                 one.append(k)
                 two.append(basis.names.index(other) if other in basis.names else -1)
@@ -169,7 +184,8 @@ def sample_identity(rng: np.random.Generator) -> np.ndarray:
     out = np.zeros(len(basis.names), np.float32)
     a, b = basis.scores[rng.integers(len(basis.scores), size=2)]
     w = rng.uniform(0.5, 1.0)
-    out[: basis.scores.shape[1]] = w * a + (1 - w) * b
+    phenotypes = basis.kind == 0  # components too weak to show are not in the basis, but in the scores
+    out[phenotypes] = (w * a + (1 - w) * b)[: phenotypes.sum()]
     one, two, sd = _local_pairs()
     t = np.clip(rng.normal(size=len(sd)), -2, 2) * sd
     out[one] = np.maximum(t, 0)

@@ -26,9 +26,10 @@ VIEWS: dict[str, float] = {"front": 0.0, "three-quarter": 45.0, "side": 90.0, "o
 def style() -> None:
     """Set matplotlib's defaults for the suite (palette, sizes, no top and right spines)."""
     matplotlib.rcParams.update({
-        "axes.prop_cycle": matplotlib.cycler(color=PALETTE), "axes.spines.top": False, "axes.spines.right": False,
-        "figure.dpi": 90, "savefig.dpi": 90, "savefig.bbox": "tight", "font.size": 10, "image.interpolation": "nearest",
-        "figure.constrained_layout.use": True,
+        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+        "axes.spines.top": False, "axes.spines.right": False,
+        "figure.dpi": 90, "savefig.dpi": 90, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
+        "font.size": 10, "image.interpolation": "nearest",
     })  # fmt: skip
 
 
@@ -85,7 +86,10 @@ def this_run(profile: str, seconds: float) -> str:
     from vrnlib.provenance import machine
 
     m = machine()
-    return f"This run: profile `{profile}`, {seconds:.0f} seconds on {m['processor']}, {m['cores']} core(s), {m['system']}."
+    return (
+        f"This run: profile `{profile}`, {seconds:.0f} seconds on {m['processor']}, {m['cores']} core(s), "
+        f"{m['system']}."
+    )
 
 
 def check(title: str, got: Any, expected: Any, tolerance: float = 0.0) -> None:
@@ -127,9 +131,16 @@ def sheet(images: Sequence[np.ndarray], columns: int, gap: int = 2) -> np.ndarra
 
 
 def mesh_view(
-    vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray | None = None, *, turn: float = 0.0, size: int = 240,
-    centre: np.ndarray | None = None, extent: float | None = None, background: tuple[int, int, int] = (255, 255, 255),
-) -> np.ndarray:  # fmt: skip
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    colours: np.ndarray | None = None,
+    *,
+    turn: float = 0.0,
+    size: int = 240,
+    centre: np.ndarray | None = None,
+    extent: float | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> np.ndarray:
     """Draw a mesh of the image frame (x right, y down, z towards the viewer) with soft light.
 
     Parameters
@@ -159,9 +170,8 @@ def mesh_view(
     corners = np.asarray(faces)[tri[seen]]
     normals = (vertex_normals(turned, faces)[corners] * weights).sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    normals *= np.where(
-        normals[:, 2:] < 0, -1, 1
-    )  # whichever way the mesh is oriented, what is seen faces the viewer
+    # whichever way the mesh is oriented, what is seen faces the viewer
+    normals *= np.where(normals[:, 2:] < 0, -1, 1)
     light = (
         0.32
         + 0.5 * np.clip(normals @ np.array([-0.35, -0.45, 0.82]), 0, 1)

@@ -67,9 +67,8 @@ def fetch(folder: str | Path) -> list[Path]:
         done = subprocess.run(command, capture_output=True, text=True)
         archives = list(Path(temporary).glob("*.tar.gz"))
         if done.returncode or not archives:
-            raise VrnError(
-                f"pip could not fetch {SDIST} ({done.stderr.strip().splitlines()[-1:]}): go on without --fetch"
-            )
+            said = done.stderr.strip().splitlines()[-1:]
+            raise VrnError(f"pip could not fetch {SDIST} ({said}): go on without --fetch")
         with tarfile.open(archives[0]) as archive:
             members = {Path(m.name).name: m for m in archive.getmembers() if "/tests/test_images/" in m.name}
             for path in wanted:

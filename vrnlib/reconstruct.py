@@ -304,7 +304,7 @@ def default_checkpoint() -> Path:
         if path.is_file():
             return path
     raise VrnError(
-        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib run 03), or name a "
+        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib.train --help), or name a "
         "checkpoint with --network or in "
         "the environment variable VRN_WEIGHTS"
     )

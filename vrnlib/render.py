@@ -1,4 +1,6 @@
-"""Z-buffer rasteriser and shading for synthetic photographs (taught in `notebooks/01_face_databases`)."""
+"""Z-buffer rasteriser and vertex normals, for synthetic photographs and figures (taught in
+`notebooks/01_face_databases`).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,14 @@ import numpy as np
 def _rasterise(vertices, faces, height, width, tri, bary, depth):
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, bx, by, cx, cy = (
-            vertices[i, 0],
-            vertices[i, 1],
-            vertices[j, 0],
-            vertices[j, 1],
-            vertices[k, 0],
-            vertices[k, 1],
-        )
+        ax, ay, za = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        bx, by, zb = vertices[j, 0], vertices[j, 1], vertices[j, 2]
+        cx, cy, zc = vertices[k, 0], vertices[k, 1], vertices[k, 2]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
         x0, x1 = max(0, int(np.ceil(min(ax, bx, cx)))), min(width - 1, int(np.floor(max(ax, bx, cx))))
         y0, y1 = max(0, int(np.ceil(min(ay, by, cy)))), min(height - 1, int(np.floor(max(ay, by, cy))))
-        za, zb, zc = vertices[i, 2], vertices[j, 2], vertices[k, 2]
         inv = 1.0 / area
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
@@ -58,21 +54,13 @@ def rasterise(
     tri = np.full((height, width), -1, np.int32)
     bary = np.zeros((height, width, 2), np.float32)
     depth = np.full((height, width), -np.inf, np.float32)
-    _rasterise(
-        np.ascontiguousarray(vertices, np.float32),
-        np.ascontiguousarray(faces, np.int32),
-        height,
-        width,
-        tri,
-        bary,
-        depth,
-    )
+    vertices, faces = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
+    _rasterise(vertices, faces, height, width, tri, bary, depth)
     return tri, bary, depth
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V, 3) float32 by the right-hand rule on the numbers of `vertices` (V, 3).
-    """
+    """Area-weighted unit normals (V, 3) float32, by the right-hand rule on the numbers of `vertices`."""
     out = np.zeros((len(vertices), 3), np.float32)
     _accumulate_normals(
         np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), out
@@ -84,16 +72,9 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _accumulate_normals(vertices, faces, out):
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            vertices[j, 0] - vertices[i, 0],
-            vertices[j, 1] - vertices[i, 1],
-            vertices[j, 2] - vertices[i, 2],
-        )
-        vx, vy, vz = (
-            vertices[k, 0] - vertices[i, 0],
-            vertices[k, 1] - vertices[i, 1],
-            vertices[k, 2] - vertices[i, 2],
-        )
+        ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        ux, uy, uz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
+        vx, vy, vz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for v in (i, j, k):
             out[v, 0] += nx

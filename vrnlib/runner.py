@@ -267,7 +267,7 @@ def _execute(
                 language="python",
                 progress_bar=False, start_timeout=300, execution_timeout=int(limit), log_output=False,
                 stdout_file=watch.pipe(), stderr_file=watch.pipe(),
-                store_widget_state=False, record_timing=False,
+                store_widget_state=True, record_timing=False,
                 kernel_manager_class=kernel.ThisPython, on_cell_start=watch.cell_start,
             )  # fmt: skip
     except Exception as error:

@@ -32,7 +32,7 @@ from vrnlib.errors import VrnError
 VOXEL_DEPTH = 0.5
 """Depth of a voxel in pixels."""
 _SNAP = 2.0**14
-"""x and y are rounded to 1/16384 px: then every edge test below is exact in float64 and no column can leak."""
+"""x and y are rounded to 1/16384 px: every edge test below is then exact in float64, no column can leak."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ def solid_faces(surface_faces: np.ndarray, n_vertices: int) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def _left_of(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> bool:
-    # Is p left of a->b? Ties are broken as if p were moved by (eps, eps^2): each pixel centre then lies in exactly one
-    # triangle of a fan, whatever vertex or edge it hits (Edelsbrunner & Muecke's simulation of simplicity).
+    # Is p left of a->b? Ties are broken as if p were moved by (eps, eps^2): each pixel centre then lies in
+    # exactly one triangle of a fan, whatever vertex or edge it hits (Edelsbrunner & Muecke's simulation of
+    # simplicity).
     e = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
     if e != 0.0:
         return e > 0.0
@@ -98,7 +99,8 @@ def _left_of(ax: float, ay: float, bx: float, by: float, px: float, py: float) -
 
 @numba.njit(cache=True, nogil=True)
 def _collect(xy, z, faces, size, pixel, depth, sign):
-    # Rasterise all triangles; returns the number of crossings (may exceed the capacity: then the caller grows the arrays).
+    # Rasterise all triangles; returns the number of crossings (may exceed the capacity: then the caller grows
+    # the arrays).
     count = 0
     capacity = pixel.shape[0]
     for f in range(faces.shape[0]):
@@ -220,11 +222,8 @@ def column_runs(
     faces = np.ascontiguousarray(faces, np.int32)
     capacity = 8 * grid.size * grid.size
     while True:
-        pixel, depth, sign = (
-            np.empty(capacity, np.int32),
-            np.empty(capacity, np.float64),
-            np.empty(capacity, np.int8),
-        )
+        pixel, depth = np.empty(capacity, np.int32), np.empty(capacity, np.float64)
+        sign = np.empty(capacity, np.int8)
         count = _collect(xy, z, faces, grid.size, pixel, depth, sign)
         if count <= capacity:
             return _runs(pixel, depth, sign, count, grid.size, grid.depth)
@@ -276,8 +275,9 @@ def isosurface(volume: np.ndarray, level: float = 0.5) -> tuple[np.ndarray, np.n
     for axis in range(3):
         where = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
         if not len(where):
+            highest = float(volume.max())
             raise VrnError(
-                f"the volume is empty at level {level:g} (highest value {float(volume.max()):.3f}): no face to show"
+                f"the volume is empty at level {level:g} (highest value {highest:.3f}): no face to show"
             )
         box.append((max(0, where[0] - 1), min(volume.shape[axis], where[-1] + 2)))
     cut = volume[tuple(slice(a, b) for a, b in box)].astype(np.float32)
