@@ -1,8 +1,8 @@
 """Training faces a second at a profile: our loop with faces drawn on the fly, against the plain loop.
 
-The plain loop is the same network, optimiser and batch in fp32 and the default memory layout, the loss on dense
-float volumes at full size, images and volumes read from files. Both get the same threads and worker processes
-and run in turns.
+The plain loop is the same network, optimiser and batch in fp32 and the default memory layout, the loss on
+dense float volumes at full size, images and volumes read from files. Both get the same threads and worker
+processes and run in turns.
 
     python benchmarks/training.py --out results/benchmarks/training.json
 """

@@ -32,8 +32,8 @@ COLUMNS = ("index", "pitch", "yaw", "roll", "nme", "iou", "floor", "removed_bodi
 def score_face(network: Any, sample: dict[str, np.ndarray]) -> dict[str, float]:
     """One held-out sample (with `truth`) -> nme, iou, floor, removed_bodies.
 
-    `floor` is the NME of the true volume itself: what voxels, and the far side of a profile that the volume cuts
-    off, cost a perfect network. A volume without a surface scores NaN, not a guess.
+    `floor` is the NME of the true volume itself: what voxels, and the far side of a profile that the volume
+    cuts off, cost a perfect network. A volume without a surface scores NaN, not a guess.
     """
     volume = network.predict(sample["image"])
     row = {"iou": metrics.iou(volume, sample["volume"])}

@@ -27,7 +27,8 @@ def nme(results: Path) -> str:
     scores = _read(results / "evaluation" / "vrn-laptop" / "metrics.json")
     if scores is None:
         return NOT_RUN
-    head = "| faces | NME | 95 % interval | median | scored | failed | of the true volume |\n|---|---|---|---|---|---|---|\n"
+    titles = ("faces", "NME", "95 % interval", "median", "scored", "failed", "of the true volume")
+    head = f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n"
 
     def row(name: str, s: dict[str, Any], floor: dict[str, Any]) -> str:
         if s["mean"] is None:
@@ -45,8 +46,8 @@ def nme(results: Path) -> str:
     return (
         f"{head}{rows}\nProfile `{t.get('profile')}`, data `{scores['data']}`, test seed {scores['seed']}, "
         f"trained on {t.get('faces', 0):,} drawn faces in {t.get('minutes', 0):.0f} minutes; "
-        f"volume IoU {scores['iou']['mean']:.3f}. The last column is the error of the true volume: what voxels, and "
-        "the far side of a profile that the volume cuts off, cost a perfect network. From "
+        f"volume IoU {scores['iou']['mean']:.3f}. The last column is the error of the true volume: what "
+        "voxels, and the far side of a profile that the volume cuts off, cost a perfect network. From "
         "`results/evaluation/vrn-laptop/`."
     )
 
