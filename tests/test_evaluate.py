@@ -29,7 +29,9 @@ class Oracle:
 @pytest.fixture
 def smoke_checkpoint(tmp_path):
     p = profile("smoke")
-    return networks.save(networks.VRN.of_profile(p), tmp_path / "vrn.safetensors", {"size": p.size, "faces": 0})
+    return networks.save(
+        networks.VRN.of_profile(p), tmp_path / "vrn.safetensors", {"size": p.size, "faces": 0}
+    )
 
 
 def test_true_volumes_score_the_floor_and_depth_is_aligned():
@@ -45,7 +47,10 @@ def test_true_volumes_score_the_floor_and_depth_is_aligned():
 
 
 def test_evaluation_writes_a_row_a_face_and_counts_failures(tmp_path, smoke_checkpoint):
-    result = evaluate.evaluate(smoke_checkpoint, tmp_path / "out", faces=3, seed=4)
+    result = evaluate.evaluate(smoke_checkpoint, tmp_path / "out", faces=3, seed=4, workers=2)
+    again = evaluate.evaluate(smoke_checkpoint, tmp_path / "again", faces=3, seed=4, workers=1)
+    assert (tmp_path / "out" / "errors.csv").read_text() == (tmp_path / "again" / "errors.csv").read_text()
+    assert again["iou"] == result["iou"]
     with (tmp_path / "out" / "errors.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == evaluate.COLUMNS and len(rows) == 3
@@ -71,7 +76,15 @@ def test_gallery_offline_says_so_and_leaves_nothing(tmp_path, smoke_checkpoint, 
     monkeypatch.setattr(gallery, "SDIST", "no-such-package-of-vrnlib==0.0.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     out = tmp_path / "photographs.png"
-    arguments = ["--out", str(out), "--network", str(smoke_checkpoint), "--fetch", "--cache", str(tmp_path / "c")]
+    arguments = [
+        "--out",
+        str(out),
+        "--network",
+        str(smoke_checkpoint),
+        "--fetch",
+        "--cache",
+        str(tmp_path / "c"),
+    ]
     assert gallery.main(arguments) == 2
     assert "go on without --fetch" in capsys.readouterr().err
     assert not out.exists() and not list((tmp_path / "c").iterdir())
@@ -86,7 +99,9 @@ def test_mesh_view_shows_the_right_side():
     faces = np.concatenate([ball.faces, ball.faces + len(ball.vertices)])
     colours = np.repeat([[0, 0, 255], [255, 0, 0]], len(ball.vertices), axis=0)
     front = figures.mesh_view(vertices, faces, colours, size=80).astype(int)
-    assert (front[40, 55:65, 0] > front[40, 55:65, 2]).all() and (front[40, 15:25, 2] > front[40, 15:25, 0]).all()
+    assert (front[40, 55:65, 0] > front[40, 55:65, 2]).all() and (
+        front[40, 15:25, 2] > front[40, 15:25, 0]
+    ).all()
     assert (front[2, 2] == 255).all()
     side = figures.mesh_view(vertices, faces, colours, size=80, turn=90).astype(int)
     seen = side.min(-1) < 250
