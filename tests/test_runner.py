@@ -270,7 +270,9 @@ def test_output_folder_that_cannot_be_made(project, tmp_path: Path) -> None:
 def test_an_interrupted_run_continues(project) -> None:
     slow = "# %%\nimport time, pathlib\npathlib.Path('here').touch()\ntime.sleep({})\n"
     root = project(nb01_tiny=TINY, nb02_slow=slow.format(600))
-    code = f"from vrnlib import runner; runner.run(root={str(root)!r})"
+    # a shell's background job, as a test run may be, starts with the interrupt ignored
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"from vrnlib import runner; runner.run(root={str(root)!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
     )
