@@ -60,11 +60,9 @@ class Detector(Protocol):
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Every face of the (H, W, 3) uint8 RGB photograph, highest score first; empty if there is none."""
-        ...
 
     def landmarks(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         """(68, 2) float32 landmarks of the face known to fill `box`."""
-        ...
 
 
 class DlibDetector:

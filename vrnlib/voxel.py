@@ -56,9 +56,7 @@ class Grid:
 
 
 def border_edges(faces: np.ndarray) -> np.ndarray:
-    """Directed edges (E, 2) int that belong to one triangle only, in that triangle's direction. faces: (F,
-    3).
-    """
+    """Edges (E, 2) int of (F, 3) triangles that belong to one triangle only, in its direction."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     n = int(edges.max(initial=0)) + 1
     forward, backward = edges[:, 0] * n + edges[:, 1], edges[:, 1] * n + edges[:, 0]
@@ -168,8 +166,8 @@ def _runs(pixel, depth, sign, count, size, n_depth):
                 low = zs[c]
             elif before != 0 and winding == 0:
                 # voxel centres d with low <= z(d) < high
-                d0 = max(0, int(np.ceil(low * 2.0 + half)))
-                d1 = min(n_depth, int(np.ceil(zs[c] * 2.0 + half)))
+                d0 = max(0, int(np.ceil(low / VOXEL_DEPTH + half)))
+                d1 = min(n_depth, int(np.ceil(zs[c] / VOXEL_DEPTH + half)))
                 if d1 > d0:
                     column[n] = p
                     begin[n] = d0
