@@ -51,7 +51,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vrnlib import databases, faces, figures, metrics, params, provenance, voxel
+from vrnlib import appearance, databases, faces, figures, metrics, params, provenance, voxel
 from vrnlib.crop import Crop
 from vrnlib.voxel import Grid
 
@@ -102,7 +102,7 @@ solid = in_window(faces.face_solid(head[basis.surface]), head, pose, grid)
 volume = voxel.voxelise(solid, basis.solid, grid)
 outline = volume.any(0)
 sample = databases.render_sample(
-    head, databases.sample_look(rng), pose, databases.sample_light(rng), grid, np.random.default_rng(seed), None
+    head, appearance.sample_look(rng), pose, appearance.sample_light(rng), grid, np.random.default_rng(seed), None
 )
 tinted = sample["image"].copy()
 tinted[outline] = (0.55 * tinted[outline] + 0.45 * np.array([0, 158, 115])).astype(np.uint8)

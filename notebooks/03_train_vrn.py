@@ -61,7 +61,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from vrnlib import checkpoint, databases, faces, figures, loss, metrics, networks, params, provenance, train
+from vrnlib import (
+    appearance,
+    checkpoint,
+    databases,
+    faces,
+    figures,
+    loss,
+    metrics,
+    networks,
+    params,
+    provenance,
+    train,
+)
 from vrnlib.databases import SynthLP
 from vrnlib.networks import VRN, Hourglass, Residual
 from vrnlib.reconstruct import default_checkpoint, load_network
@@ -425,7 +437,7 @@ for k in range(judged):
     answer = network.predict(sample["image"])
     rng = np.random.default_rng(k)
     mean_face = databases.render_sample(
-        basis.mean, databases.sample_look(rng), sample["pose"], databases.sample_light(rng), grid, rng, None
+        basis.mean, appearance.sample_look(rng), sample["pose"], appearance.sample_light(rng), grid, rng, None
     )
     truth = sample["volume"]
     records.append(

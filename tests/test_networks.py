@@ -88,7 +88,7 @@ def test_profiles_map_an_image_to_a_volume(name: str) -> None:
 
 def test_enlarging_keeps_the_corners() -> None:
     x = torch.arange(9.0).view(1, 1, 3, 3)
-    y = networks.enlarge(x)
+    y = networks.enlarge(x, torch.Size([4 * x.shape[2], 4 * x.shape[3]]))
     assert y.shape == (1, 1, 12, 12)
     assert torch.equal(y[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]], x[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]])
     assert torch.allclose(y[0, 0, 0], torch.linspace(0, 2, 12))  # not so with align_corners=False
@@ -209,3 +209,16 @@ def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path: Path, how: str, me
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(VrnError, match="no such checkpoint"):
         networks.load(tmp_path / "none.safetensors")
+
+
+def test_subcells_begin_as_copies_of_their_cell() -> None:
+    coarse, fine = small(), small(subcells=2)
+    weights = coarse.state_dict()
+    for name in ("head.1.weight", "head.1.bias"):
+        weights[name] = networks.subdivided(weights[name], 2)
+    fine.load_state_dict(weights)
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        cells, parts = coarse.eval().slices(x), fine.eval().slices(x)
+    assert torch.allclose(parts, cells.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
+    assert fine(x).shape == coarse(x).shape == (2, coarse.architecture.depth, 32, 32)

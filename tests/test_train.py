@@ -73,7 +73,7 @@ def test_fast_loss_and_gradient_equal_the_plain_ones(channels_last: bool) -> Non
     order = torch.channels_last if channels_last else torch.contiguous_format
     x = (torch.randn(3, 10, 6, 6) * 8).contiguous(memory_format=order).requires_grad_()
     target = (torch.rand(3, 24, 24, 10) > 0.7).to(torch.uint8).permute(0, 3, 1, 2)
-    plain = voxel_loss(enlarge(x), target)
+    plain = voxel_loss(enlarge(x, target.shape[2:]), target)
     (expected,) = torch.autograd.grad(plain * 3, x)
     fast = slices_loss(x, target)
     (got,) = torch.autograd.grad(fast * 3, x)
@@ -95,6 +95,17 @@ def test_loss_is_log_two_for_a_network_that_does_not_know() -> None:
 def taken(order: batches.Order, n: int) -> list[int]:
     stream = iter(order)
     return [i for _ in range(n) for i in next(stream)]
+
+
+def test_a_run_may_go_on_with_finer_subcells_but_not_with_coarser_ones(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = weights(tmp_path)["head.1.bias"]
+    run(tmp_path, max_faces=84, subcells=2, learning_rate=1e-9)
+    after = weights(tmp_path)["head.1.bias"]
+    assert torch.allclose(after, before.repeat_interleave(4), atol=1e-5)
+    assert read_log(tmp_path / "log.jsonl")[-3]["changed"]["subcells"] == [1, 2]
+    with pytest.raises(VrnError, match="another network"):
+        run(tmp_path, max_faces=88)
 
 
 def test_order_shows_every_sample_once_a_block_and_resumes_anywhere() -> None:

@@ -34,7 +34,7 @@ def voxel_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def slices_loss(slices: Tensor, target: Tensor) -> Tensor:
-    """``voxel_loss(enlarge(slices), target)`` and its gradient, four times faster on a CPU.
+    """``voxel_loss(enlarge(slices, target.shape[2:]), target)`` and its gradient, four times faster on a CPU.
 
     At full size the loss touches a million voxels a face, ten times over in the plain form, and that took a
     third of a training step. Here one face at a time is enlarged, compared and reduced, so that it stays in
@@ -43,7 +43,7 @@ def slices_loss(slices: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    slices : (N, D, H/4, W/4) float, the output of `VRN.slices`.
+    slices : (N, D, h, w) float, the output of `VRN.slices`.
     target : (N, D, H, W) uint8, 0 or 1.
     """
     return _SlicesLoss.apply(slices, target)
@@ -56,7 +56,7 @@ class _SlicesLoss(torch.autograd.Function):
         for one, filled, into in zip(
             slices.float().split(1), target.split(1), gradient.split(1), strict=True
         ):
-            logits, wanted = networks.enlarge(one), filled.float()  # (1, D, H, W)
+            logits, wanted = networks.enlarge(one, filled.shape[2:]), filled.float()  # (1, D, H, W)
             # -log(sigmoid(x)) is softplus(x) - x and -log(1 - sigmoid(x)) is softplus(x)
             total += F.softplus(logits).sum() - (logits * wanted).sum()
             error = torch.sigmoid_(logits).sub_(wanted)

@@ -46,6 +46,7 @@ class Architecture:
     wiring: Wiring = "skip"
     in_channels: int = 3
     stem: int | None = None
+    subcells: int = 1
 
 
 class Residual(nn.Module):
@@ -123,6 +124,9 @@ class VRN(nn.Module):
     in_channels : 3 for RGB, 71 for RGB and 68 landmark maps (VRN-Guided).
     stem : width of the first convolution; None is a quarter of `features`. The thesis' narrow networks keep
         it at 64.
+    subcells : the head answers for this many by this many parts of each cell (1, 2 or 4), and the bilinear
+        enlargement spans that much less; 1 is the paper. Between two cells whose logits are saturated the
+        interpolated surface jumps, which shows as terraces where a face is only a few cells wide.
 
     Raises
     ------
@@ -139,14 +143,17 @@ class VRN(nn.Module):
         wiring: Wiring = "skip",
         in_channels: int = 3,
         stem: int | None = None,
+        subcells: int = 1,
     ) -> None:
         super().__init__()
-        self.architecture = Architecture(features, modules, stacks, levels, depth, wiring, in_channels, stem)
+        self.architecture = Architecture(
+            features, modules, stacks, levels, depth, wiring, in_channels, stem, subcells
+        )
         numbers = [v for v in asdict(self.architecture).values() if isinstance(v, int)]
-        if min(numbers) < 1 or features % 4 or wiring not in ("skip", "low"):
+        if min(numbers) < 1 or features % 4 or wiring not in ("skip", "low") or subcells not in (1, 2, 4):
             raise VrnError(
                 f"no such network: {self.architecture}: all sizes >= 1, features a multiple of 4, "
-                "wiring 'skip' or 'low'"
+                "wiring 'skip' or 'low', subcells 1, 2 or 4"
             )
         f, s = features, stem or features // 4
         self.stem = nn.Sequential(  # (N, 3, S, S); the shapes are for S = 192, f = 256
@@ -167,7 +174,9 @@ class VRN(nn.Module):
             )
             for _ in range(stacks)
         )
-        self.head = nn.Sequential(conv_bn_relu(f), nn.Conv2d(f, depth, 1))
+        self.head = nn.Sequential(
+            conv_bn_relu(f), nn.Conv2d(f, depth * subcells**2, 1), nn.PixelShuffle(subcells)
+        )
         self.multiple = 4 * 2 ** (1 if wiring == "skip" else levels)
         """The side of an input must be a multiple of this."""
 
@@ -175,14 +184,14 @@ class VRN(nn.Module):
     def of_profile(cls, profile: Profile) -> VRN:
         """The network of a profile, with fresh weights."""
         p = profile
-        return cls(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring)
+        return cls(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring, subcells=p.subcells)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image (N, 3, S, S) float RGB 0..1 -> logits (N, D, S, S); apply a sigmoid for probabilities."""
-        return enlarge(self.slices(x))
+        return enlarge(self.slices(x), x.shape[2:])
 
     def slices(self, x: Tensor) -> Tensor:
-        """Image (N, 3, S, S) -> logits before the enlargement (N, D, S/4, S/4)."""
+        """Image (N, 3, S, S) -> logits before the enlargement (N, D, C, C), C = S/4 * `subcells`."""
         channels = self.architecture.in_channels
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise VrnError(
@@ -199,9 +208,18 @@ class VRN(nn.Module):
         return torch.sigmoid(self(x))
 
 
-def enlarge(x: Tensor) -> Tensor:
-    """Bilinear x4 (N, D, H, W) -> (N, D, 4H, 4W), corners aligned: Torch7's SpatialUpSamplingBilinear."""
-    return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=True)
+def enlarge(x: Tensor, size: torch.Size) -> Tensor:
+    """Bilinear (N, D, h, w) -> (N, D, *size), corners aligned: Torch7's SpatialUpSamplingBilinear."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def subdivided(tensor: Tensor, factor: int) -> Tensor:
+    """A head's weight or bias (D, ...), or its optimiser state, for `factor` x `factor` sub-cells each.
+
+    Every sub-cell starts with its cell's values: (D, ...) -> (D * factor**2, ...), the order of
+    `nn.PixelShuffle`.
+    """
+    return tensor.repeat_interleave(factor**2, dim=0)
 
 
 def parameter_count(model: nn.Module) -> int:

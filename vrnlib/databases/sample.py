@@ -1,18 +1,4 @@
-"""Face databases behind one interface; the embedded default is drawn on the fly (taught in
-`notebooks/01_face_databases`).
-
-A sample is a dictionary, everything in the network frame of a `size` x `size` window (see
-:mod:`vrnlib.voxel`):
-
-========== ============================ =====================================================================
-image      (S, S, 3) uint8              RGB
-volume     (D, S, S) uint8 0/1          the face solid; memory order is (row, column, depth)
-landmarks  (68, 2) float32              projections of the 3-D iBUG points, pixels
-pose       (3,) float32                 pitch, yaw, roll, radians (300W-LP order)
-points     (P, 3) float32, `truth` only ground-truth points of the face region, pixels
-eyes       (2, 3) float32, `truth` only outer eye corners (iBUG 37 and 46), pixels
-========== ============================ =====================================================================
-"""
+"""One training or test sample: a head posed, cropped, drawn and voxelised in the network frame."""
 
 from __future__ import annotations
 
@@ -22,15 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from vrnlib import camera
-from vrnlib.appearance import Light, Look, dress, sample_light, sample_look, shade, to_linear
+from vrnlib.appearance import Light, Look, dress, shade, to_linear
 from vrnlib.crop import REFERENCE_SIZE, Crop
 from vrnlib.faces import (
     MIRROR_68,
     face_solid,
     load_basis,
     rotation_matrix,
-    sample_expression,
-    sample_identity,
 )
 from vrnlib.voxel import Grid, column_runs, fill_runs
 
@@ -74,50 +58,6 @@ def face_points(count: int = 19000) -> tuple[np.ndarray, np.ndarray]:
     which = rng.choice(len(faces), count, p=area / area.sum())
     u, v = np.sort(rng.random((2, count)), axis=0)
     return basis.surface[faces[which]], np.stack([u, v - u, 1 - v], 1).astype(np.float32)
-
-
-class SynthLP:
-    """`synth-lp`: endless training faces after 300W-LP, any sample reproducible from (seed, index) alone.
-
-    Each identity with its expression is drawn in :data:`POSES_PER_FACE` poses (yaw to +-90 degrees), each
-    time under new light, before a new background and through a new camera. With `augment` the paper's
-    augmentation is part of the camera: rotation, shift, scale and flip act on the mesh, so image, landmarks
-    and volume stay aligned exactly.
-    """
-
-    def __init__(
-        self,
-        size: int = 192,
-        depth: int = 200,
-        seed: int = 0,
-        augment: bool | Augmentation = True,
-        truth: bool = False,
-    ):
-        self.grid = Grid(size, depth)
-        self.seed = seed
-        self.augment = Augmentation() if augment is True else (augment or None)
-        self.truth = truth
-        self._faces: dict[int, tuple[np.ndarray, Look]] = {}
-
-    def __len__(self) -> int:
-        return 10**9
-
-    def _face(self, identity: int) -> tuple[np.ndarray, Look]:
-        if identity not in self._faces:
-            if len(self._faces) >= 300:  # a block of shuffled training samples holds 256 (`train.SHUFFLE`)
-                self._faces.pop(next(iter(self._faces)))
-            rng = np.random.default_rng((self.seed, 1, identity))
-            head = load_basis().vertices(sample_identity(rng) + sample_expression(rng))
-            self._faces[identity] = (head, sample_look(rng))
-        return self._faces[identity]
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        head, look = self._face(index // POSES_PER_FACE)
-        rng = np.random.default_rng((self.seed, 2, index))
-        yaw = rng.normal(0, 0.45) if rng.random() < 0.4 else rng.uniform(-np.pi / 2, np.pi / 2)
-        pitch, roll = np.clip(rng.normal(0, 0.22), -0.7, 0.7), np.clip(rng.normal(0, 0.12), -0.6, 0.6)
-        pose = np.array([pitch, np.clip(yaw, -np.pi / 2, np.pi / 2), roll])
-        return render_sample(head, look, pose, sample_light(rng), self.grid, rng, self.augment, self.truth)
 
 
 @dataclass(frozen=True)
