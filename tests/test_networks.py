@@ -211,14 +211,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         networks.load(tmp_path / "none.safetensors")
 
 
-def test_subcells_begin_as_copies_of_their_cell() -> None:
-    coarse, fine = small(), small(subcells=2)
-    weights = coarse.state_dict()
-    for name in ("head.1.weight", "head.1.bias"):
-        weights[name] = networks.subdivided(weights[name], 2)
-    fine.load_state_dict(weights)
+def test_refinement_starts_as_the_plain_network() -> None:
+    plain, refined = small(), small(refine=2)
+    refined.load_state_dict({**refined.state_dict(), **plain.state_dict()})
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        cells, parts = coarse.eval().slices(x), fine.eval().slices(x)
-    assert torch.allclose(parts, cells.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
-    assert fine(x).shape == coarse(x).shape == (2, coarse.architecture.depth, 32, 32)
+        coarse, fine = plain.eval().slices(x), refined.eval().slices(x)
+        assert fine.shape == (2, coarse.shape[1], 16, 16)
+        assert torch.allclose(fine, networks.enlarge(coarse, fine.shape[2:]), atol=1e-5)
+        refined.lateral.weight.normal_()
+        assert not torch.allclose(refined.slices(x), fine, atol=1e-3)

@@ -97,13 +97,14 @@ def taken(order: batches.Order, n: int) -> list[int]:
     return [i for _ in range(n) for i in next(stream)]
 
 
-def test_a_run_may_go_on_with_finer_subcells_but_not_with_coarser_ones(tmp_path: Path) -> None:
+def test_a_run_may_go_on_with_a_refinement_but_not_without_it(tmp_path: Path) -> None:
     run(tmp_path)
-    before = weights(tmp_path)["head.1.bias"]
-    run(tmp_path, max_faces=84, subcells=2, learning_rate=1e-9)
-    after = weights(tmp_path)["head.1.bias"]
-    assert torch.allclose(after, before.repeat_interleave(4), atol=1e-5)
-    assert read_log(tmp_path / "log.jsonl")[-3]["changed"]["subcells"] == [1, 2]
+    before = weights(tmp_path)
+    run(tmp_path, max_faces=84, refine=1, learning_rate=1e-9)
+    after = weights(tmp_path)
+    assert after.keys() > before.keys()
+    assert torch.allclose(after["head.1.bias"], before["head.1.bias"], atol=1e-5)
+    assert read_log(tmp_path / "log.jsonl")[-3]["changed"]["refine"] == [0, 1]
     with pytest.raises(VrnError, match="another network"):
         run(tmp_path, max_faces=88)
 

@@ -87,7 +87,7 @@ def load_checkpoint(out: Path, model: VRN, optimiser: torch.optim.Optimizer) -> 
     """Put the checkpoint of the run in `out` into `model` and `optimiser`; return the run's parameters and
     state.
 
-    The `model` may have finer sub-cells than the checkpoint: they begin as copies.
+    The `model` may have a refinement that the checkpoint lacks: it starts at zero.
 
     Raises
     ------
@@ -103,25 +103,19 @@ def load_checkpoint(out: Path, model: VRN, optimiser: torch.optim.Optimizer) -> 
         raise VrnError(f"{manifest} is damaged ({error!r}): start a new run elsewhere") from None
     saved, _ = networks.load(files["model"])
     here, there = model.architecture, saved.architecture
-    finer, rest = divmod(here.subcells, there.subcells)
-    if rest or replace(there, subcells=here.subcells) != here:
+    if there not in (here, replace(here, refine=0)):
         raise VrnError(
             f"{out} holds a run of another network, {saved.architecture}: choose another folder for "
             f"{model.architecture}"
         )
-    head = ("head.1.weight", "head.1.bias")
-    weights = saved.state_dict()
-    model.load_state_dict({**weights, **{name: networks.subdivided(weights[name], finer) for name in head}})
+    model.load_state_dict({**model.state_dict(), **saved.state_dict()})
     try:
         with safe_open(files["optimiser"], framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
         torch.set_rng_state(tensors.pop("torch_rng"))
         slots: dict[int, dict[str, Tensor]] = {}
-        names = [name for name, _ in model.named_parameters()]
         for name, value in tensors.items():
             index, key = name.split(".")
-            if value.ndim and names[int(index)] in head:
-                value = networks.subdivided(value, finer)
             # the parameters are channels-last: arithmetic between two memory orders is slow
             order = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             slots.setdefault(int(index), {})[key] = value.contiguous(memory_format=order)

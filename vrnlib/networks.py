@@ -46,7 +46,7 @@ class Architecture:
     wiring: Wiring = "skip"
     in_channels: int = 3
     stem: int | None = None
-    subcells: int = 1
+    refine: int = 0
 
 
 class Residual(nn.Module):
@@ -124,9 +124,11 @@ class VRN(nn.Module):
     in_channels : 3 for RGB, 71 for RGB and 68 landmark maps (VRN-Guided).
     stem : width of the first convolution; None is a quarter of `features`. The thesis' narrow networks keep
         it at 64.
-    subcells : the head answers for this many by this many parts of each cell (1, 2 or 4), and the bilinear
-        enlargement spans that much less; 1 is the paper. Between two cells whose logits are saturated the
-        interpolated surface jumps, which shows as terraces where a face is only a few cells wide.
+    refine : 0 is the paper. Otherwise the features are enlarged to half the image's resolution before the
+        last convolution, the stem's map of that resolution is added, and so many residual modules follow;
+        the last bilinear step is then x2. For small crops: between two cells whose logits are saturated the
+        enlarged surface jumps, which shows as terraces where a face is only a few cells wide. The addition
+        starts at zero, so that a trained network can go on with it.
 
     Raises
     ------
@@ -143,17 +145,17 @@ class VRN(nn.Module):
         wiring: Wiring = "skip",
         in_channels: int = 3,
         stem: int | None = None,
-        subcells: int = 1,
+        refine: int = 0,
     ) -> None:
         super().__init__()
         self.architecture = Architecture(
-            features, modules, stacks, levels, depth, wiring, in_channels, stem, subcells
+            features, modules, stacks, levels, depth, wiring, in_channels, stem, refine
         )
-        numbers = [v for v in asdict(self.architecture).values() if isinstance(v, int)]
-        if min(numbers) < 1 or features % 4 or wiring not in ("skip", "low") or subcells not in (1, 2, 4):
+        numbers = (features, modules, stacks, levels, depth, in_channels, stem or 1)
+        if min(numbers) < 1 or refine < 0 or features % 4 or wiring not in ("skip", "low"):
             raise VrnError(
                 f"no such network: {self.architecture}: all sizes >= 1, features a multiple of 4, "
-                "wiring 'skip' or 'low', subcells 1, 2 or 4"
+                "wiring 'skip' or 'low', refine >= 0"
             )
         f, s = features, stem or features // 4
         self.stem = nn.Sequential(  # (N, 3, S, S); the shapes are for S = 192, f = 256
@@ -174,9 +176,13 @@ class VRN(nn.Module):
             )
             for _ in range(stacks)
         )
-        self.head = nn.Sequential(
-            conv_bn_relu(f), nn.Conv2d(f, depth * subcells**2, 1), nn.PixelShuffle(subcells)
-        )
+        self.head = nn.Sequential(conv_bn_relu(f), nn.Conv2d(f, depth, 1))
+        if refine:  # last, so that the other parameters keep their numbers in an optimiser's state
+            self.lateral = nn.Conv2d(2 * s, f, 1)
+            self.refine = nn.Sequential(*(Residual(f, f, f // 4) for _ in range(refine)))
+            for last in (self.lateral, *(part.bottleneck[-1] for part in self.refine)):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
         self.multiple = 4 * 2 ** (1 if wiring == "skip" else levels)
         """The side of an input must be a multiple of this."""
 
@@ -184,24 +190,28 @@ class VRN(nn.Module):
     def of_profile(cls, profile: Profile) -> VRN:
         """The network of a profile, with fresh weights."""
         p = profile
-        return cls(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring, subcells=p.subcells)
+        return cls(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring, refine=p.refine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image (N, 3, S, S) float RGB 0..1 -> logits (N, D, S, S); apply a sigmoid for probabilities."""
         return enlarge(self.slices(x), x.shape[2:])
 
     def slices(self, x: Tensor) -> Tensor:
-        """Image (N, 3, S, S) -> logits before the enlargement (N, D, C, C), C = S/4 * `subcells`."""
+        """Image (N, 3, S, S) -> logits before the enlargement (N, D, S/4, S/4), or S/2 with `refine`."""
         channels = self.architecture.in_channels
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise VrnError(
                 f"the network takes images (N, {channels}, S, S) with S a multiple of {self.multiple}, "
                 f"got {tuple(x.shape)}"
             )
-        x = self.stem(x)  # (N, 256, S/4, S/4)
+        fine = self.stem[:4](x)  # (N, 128, S/2, S/2)
+        x = self.stem[4:](fine)  # (N, 256, S/4, S/4)
         for stack in self.stacks:
             x = x + stack(x)
-        return self.head(x)
+        if not self.architecture.refine:
+            return self.head(x)
+        x = enlarge(self.head[0](x), fine.shape[2:]) + self.lateral(fine)
+        return self.head[1](self.refine(x))
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Image (N, 3, S, S) float RGB 0..1 -> volume (N, D, S, S), probability 0..1 of filled."""
@@ -211,15 +221,6 @@ class VRN(nn.Module):
 def enlarge(x: Tensor, size: torch.Size) -> Tensor:
     """Bilinear (N, D, h, w) -> (N, D, *size), corners aligned: Torch7's SpatialUpSamplingBilinear."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
-
-
-def subdivided(tensor: Tensor, factor: int) -> Tensor:
-    """A head's weight or bias (D, ...), or its optimiser state, for `factor` x `factor` sub-cells each.
-
-    Every sub-cell starts with its cell's values: (D, ...) -> (D * factor**2, ...), the order of
-    `nn.PixelShuffle`.
-    """
-    return tensor.repeat_interleave(factor**2, dim=0)
 
 
 def parameter_count(model: nn.Module) -> int:

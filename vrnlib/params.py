@@ -55,8 +55,8 @@ class Profile:
         branch that is not pooled (``skip``, what the released network does).
     batch_size : int
         Faces a training step.
-    subcells : int
-        Parts of a cell, in x and in y, that the head answers for (1 in the paper).
+    refine : int
+        Residual modules at half the crop's resolution before the last convolution (0 in the paper).
     """
 
     name: str
@@ -68,7 +68,7 @@ class Profile:
     levels: int
     wiring: Wiring
     batch_size: int
-    subcells: int = 1
+    refine: int = 0
 
 
 PROFILES: dict[str, Profile] = {
@@ -87,7 +87,7 @@ PROFILES: dict[str, Profile] = {
             levels=3,
             wiring="low",
             batch_size=8,
-            subcells=2,
+            refine=1,
         ),
         Profile(
             "paper",

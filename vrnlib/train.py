@@ -46,8 +46,8 @@ class TrainParams:
 
     Attributes
     ----------
-    profile, size, depth, features, modules, stacks, levels, wiring, batch_size, subcells
-        The fields of :class:`vrnlib.params.Profile`. `subcells` may grow from phase to phase.
+    profile, size, depth, features, modules, stacks, levels, wiring, batch_size, refine
+        The fields of :class:`vrnlib.params.Profile`. A run may go on with `refine` where there was none.
     seed : int
         Initial weights, training faces and their order.
     validation_seed, validation_faces : int
@@ -82,7 +82,7 @@ class TrainParams:
     levels: int
     wiring: Wiring
     batch_size: int
-    subcells: int = 1
+    refine: int = 0
     seed: int = 0
     validation_seed: int = 1_000_003
     validation_faces: int = 64
@@ -212,7 +212,7 @@ def train(
     if p.threads:
         torch.set_num_threads(p.threads)
     torch.manual_seed(p.seed)
-    model = model or VRN(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring, subcells=p.subcells)
+    model = model or VRN(p.features, p.modules, p.stacks, p.levels, p.depth, p.wiring, refine=p.refine)
     model = model.to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.RMSprop(model.parameters(), lr=p.learning_rate, alpha=0.99, eps=1e-8)  # Torch7's
     precision = p.precision if p.precision != "auto" else "bf16-mixed" if bf16_is_fast() else "32-true"
