@@ -8,36 +8,48 @@ import numba
 import numpy as np
 
 
-@numba.njit(cache=True, nogil=True)
-def _rasterise(vertices, faces, height, width, tri, bary, depth):
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _rasterise(vertices, faces, height, width, first, last, cull, tri, bary, depth):
     for f in range(faces.shape[0]):
+        if first <= f < last:
+            continue
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, za = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         bx, by, zb = vertices[j, 0], vertices[j, 1], vertices[j, 2]
         cx, cy, zc = vertices[k, 0], vertices[k, 1], vertices[k, 2]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-9:
-            continue
         x0, x1 = max(0, int(np.ceil(min(ax, bx, cx)))), min(width - 1, int(np.floor(max(ax, bx, cx))))
         y0, y1 = max(0, int(np.ceil(min(ay, by, cy)))), min(height - 1, int(np.floor(max(ay, by, cy))))
+        if x0 > x1 or y0 > y1:
+            continue
+        area = np.float64(bx - ax) * (cy - ay) - np.float64(by - ay) * (cx - ax)
+        if abs(area) < 1e-9 or (f < cull and area > 0):
+            continue
         inv = 1.0 / area
+        step_b, step_c = (cy - ay) * inv, (ay - by) * inv
         for y in range(y0, y1 + 1):
+            wb = ((x0 - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inv
+            wc = ((bx - ax) * (y - ay) - (by - ay) * (x0 - ax)) * inv
             for x in range(x0, x1 + 1):
-                wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inv
-                wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inv
                 wa = 1.0 - wb - wc
-                if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
-                    continue
-                z = wa * za + wb * zb + wc * zc
-                if z > depth[y, x]:
-                    depth[y, x] = z
-                    tri[y, x] = f
-                    bary[y, x, 0] = wb
-                    bary[y, x, 1] = wc
+                if wa >= -1e-6 and wb >= -1e-6 and wc >= -1e-6:
+                    z = wa * za + wb * zb + wc * zc
+                    if z > depth[y, x]:
+                        depth[y, x] = z
+                        tri[y, x] = f
+                        bary[y, x, 0] = wb
+                        bary[y, x, 1] = wc
+                wb += step_b
+                wc += step_c
 
 
 def rasterise(
-    vertices: np.ndarray, faces: np.ndarray, height: int, width: int
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    height: int,
+    width: int,
+    *,
+    skip: tuple[int, int] = (0, 0),
+    cull: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Front-most triangle per pixel (orthographic camera, viewer at +z).
 
@@ -45,6 +57,8 @@ def rasterise(
     ----------
     vertices : (V, 3) float32, pixels: x right, y down, z towards the viewer.
     faces : (F, 3) int32.
+    skip : first and last + 1 of the triangles to leave out.
+    cull : so many triangles, the first ones, are of closed surfaces and left out where they face away.
 
     Returns
     -------
@@ -55,7 +69,7 @@ def rasterise(
     bary = np.zeros((height, width, 2), np.float32)
     depth = np.full((height, width), -np.inf, np.float32)
     vertices, faces = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
-    _rasterise(vertices, faces, height, width, tri, bary, depth)
+    _rasterise(vertices, faces, height, width, *skip, cull, tri, bary, depth)
     return tri, bary, depth
 
 

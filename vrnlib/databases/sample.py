@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from vrnlib import camera
-from vrnlib.appearance import Light, Look, dress, shade, to_linear
+from vrnlib.appearance import Light, Look, dress, plain, to_linear
 from vrnlib.crop import REFERENCE_SIZE, Crop
 from vrnlib.faces import (
     MIRROR_68,
@@ -16,9 +17,12 @@ from vrnlib.faces import (
     load_basis,
     rotation_matrix,
 )
+from vrnlib.props import clothe
+from vrnlib.shading import exposed
+from vrnlib.variation import EVERYTHING, TRAINING, Ranges, Variation, streams
 from vrnlib.voxel import Grid, column_runs, fill_runs
 
-DATA_VERSION = "synth-lp-1"
+DATA_VERSION = "synth-lp-2"
 """Changes whenever the same (seed, index) would give another sample."""
 POSES_PER_FACE = 12
 """300W-LP profiles each face to 10-15 poses."""
@@ -27,6 +31,9 @@ FRONT_MARGIN = 3.0
 SUPERSAMPLING = 2
 """The head is drawn with this many samples along each side of a pixel."""
 _DOWN = np.array([1.0, -1.0, 1.0])  # y up -> y down
+_DRAWN = (
+    "clothes", "background", "glasses", "occluders", "exposure", "white_balance", "blur", "noise", "jpeg",
+)  # fmt: skip
 _LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
 
@@ -105,7 +112,8 @@ def _augmented(view: _View, augment: Augmentation, size: int, rng: np.random.Gen
 
 def render_sample(
     head: np.ndarray, look: Look, pose: np.ndarray, light: Light, grid: Grid, rng: np.random.Generator,
-    augment: Augmentation | None, truth: bool = False,
+    augment: Augmentation | None, truth: bool = False, *, variation: Variation = EVERYTHING,
+    ranges: Ranges = TRAINING,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Pose, crop, draw and voxelise one head; see the module's table for what is returned.
 
@@ -115,6 +123,8 @@ def render_sample(
     pose : (3,) pitch, yaw, roll in radians.
     augment : None for the plain normalised crop.
     truth : also return `points` and `eyes`.
+    variation : factors of appearance that may vary; only the image depends on it.
+    ranges : how far the camera, its surroundings and occluders vary.
 
     Raises
     ------
@@ -131,7 +141,7 @@ def render_sample(
     volume = fill_runs(column_runs(view.frame(face_solid(surface), z0), basis.solid, grid), grid)
 
     out = {
-        "image": camera.develop(_picture(head, look, light, view, size, rng), rng, view.gain),
+        "image": _photograph(head, look, light, view, size, rng, variation, ranges),
         "volume": volume,
         "landmarks": view.project(head[basis.landmarks])[0].astype(np.float32),
         "pose": pose.astype(np.float32),
@@ -143,32 +153,48 @@ def render_sample(
     return _mirrored(out, size) if view.flip else out
 
 
-def _picture(
-    head: np.ndarray, look: Look, light: Light, view: _View, size: int, rng: np.random.Generator
-) -> np.ndarray:
-    # (size, size, 3) float32 linear RGB: the head before its background, with what may hide it.
-    basis, k = load_basis(), SUPERSAMPLING
+def _photograph(
+    head: np.ndarray, look: Look, light: Light, view: _View, size: int, rng: np.random.Generator,
+    variation: Variation, ranges: Ranges,
+) -> np.ndarray:  # fmt: skip
+    # (size, size, 3) uint8 sRGB: the head before its background, with what may hide it, through a camera.
+    look, light = plain(look, light, variation)
+    draws, k = streams(rng, *_DRAWN), SUPERSAMPLING
+    scene = dress(head, look)
+    if variation.clothes:
+        scene = clothe(scene, head, *_body(view, draws["clothes"]))
     centre = tuple((v + 0.5) * k - 0.5 for v in view.centre)
-    drawn = shade(dress(head, look), view.rotation, view.scale * k, centre, light, size * k)
-    drawn = drawn.reshape(size, k, size, k, 4).mean((1, 3))
+    drawn, bright = exposed(scene, view.rotation, view.scale * k, centre, light, size * k)
+    drawn = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+    # exposure: bring the skin's brightness to a plausible level, not always the same
+    target = np.clip(0.05 + 0.42 * float(look.skin @ _LUMA), 0.03, 0.3)
+    if variation.exposure:
+        target *= np.exp(draws["exposure"].normal(0, ranges.exposure))
     alpha = drawn[..., 3:]
-    background = camera.backdrop(rng, size)
-    if rng.random() < 0.85:
-        lower = view.project(head[basis.template[:, 1] < -95])[0]  # lower end of the neck
-        neck = np.array([lower[:, 0].mean(), lower[:, 1].mean()])
-        body = view.angle + rng.normal(0, 0.1)
-        background = camera.add_torso(background, rng, neck, 150 * view.scale, -body)
-    # exposure: bring the head's brightness to a plausible level, not always the same
-    bright = (drawn[..., :3] @ _LUMA).sum() / max(float(alpha.sum()), 1.0)
-    target = np.clip(0.07 + 0.3 * float(look.skin @ _LUMA), 0.03, 0.36) * np.exp(rng.normal(0, 0.35))
-    behind = (1 - alpha) * to_linear(np.clip(background, 0, 1))
-    image = (drawn[..., :3] * (target / max(bright, 1e-3)) + behind).astype(np.float32)
-    if rng.random() < 0.15:
-        image = camera.add_glasses(image, rng, head, view.project)
-    if rng.random() < 0.15:
-        hidden = camera.occlude(np.clip(image, 0, 1) ** (1 / 2.2), rng)
-        image = to_linear(np.clip(hidden, 0, 1)).astype(np.float32)
-    return image
+    if variation.background:
+        behind = to_linear(np.clip(camera.backdrop(draws["background"], size), 0, 1))
+    else:
+        behind = np.float32(0.2)
+    gain = target / bright if bright > 1e-3 else 1.0
+    image = (drawn[..., :3] * np.float32(gain) + (1 - alpha) * behind).astype(np.float32)
+    # each chance is drawn whether it is used or not: a switch must not move the other draws
+    if draws["glasses"].random() < ranges.glasses and variation.glasses:
+        image = camera.add_glasses(image, draws["glasses"], head, view.project)
+    if draws["occluders"].random() < ranges.occluder and variation.occluders:
+        image = camera.occlude(image, draws["occluders"], ranges)
+    return camera.develop(image, draws, view.gain, variation, ranges)
+
+
+def _body(view: _View, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
+    # How the body stands under the head, and its build (see `clothe`): upright in the picture, turned by half
+    # of the head's yaw, give or take.
+    c, s = np.cos(view.angle), np.sin(view.angle)
+    upright = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T @ view.rotation
+    yaw = np.arctan2(upright[0, 2], upright[2, 2])
+    share, sway, lean = rng.uniform(0.3, 0.9), rng.normal(0, 0.15), rng.normal(0, 0.08)
+    body = rotation_matrix(lean, np.clip(-yaw * share + sway, -1.4, 1.4), rng.normal(0, 0.06))
+    build = (rng.uniform(0.8, 1.1), rng.uniform(0.3, 1.0), rng.uniform(-4, 16))
+    return upright.T @ body, build
 
 
 def _mirrored(sample: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:

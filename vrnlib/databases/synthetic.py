@@ -7,6 +7,7 @@ import numpy as np
 from vrnlib.appearance import Look, sample_light, sample_look
 from vrnlib.databases.sample import POSES_PER_FACE, Augmentation, render_sample
 from vrnlib.faces import load_basis, sample_expression, sample_identity
+from vrnlib.variation import EVERYTHING, TRAINING, Ranges, Variation
 from vrnlib.voxel import Grid
 
 
@@ -26,11 +27,15 @@ class SynthLP:
         seed: int = 0,
         augment: bool | Augmentation = True,
         truth: bool = False,
+        *,
+        variation: Variation = EVERYTHING,
+        ranges: Ranges = TRAINING,
     ):
         self.grid = Grid(size, depth)
         self.seed = seed
         self.augment = Augmentation() if augment is True else (augment or None)
         self.truth = truth
+        self.variation, self.ranges = variation, ranges
         self._faces: dict[int, tuple[np.ndarray, Look]] = {}
 
     def __len__(self) -> int:
@@ -42,7 +47,7 @@ class SynthLP:
                 self._faces.pop(next(iter(self._faces)))
             rng = np.random.default_rng((self.seed, 1, identity))
             head = load_basis().vertices(sample_identity(rng) + sample_expression(rng))
-            self._faces[identity] = (head, sample_look(rng))
+            self._faces[identity] = (head, sample_look(rng, ranges=self.ranges))
         return self._faces[identity]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
@@ -51,4 +56,8 @@ class SynthLP:
         yaw = rng.normal(0, 0.45) if rng.random() < 0.4 else rng.uniform(-np.pi / 2, np.pi / 2)
         pitch, roll = np.clip(rng.normal(0, 0.22), -0.7, 0.7), np.clip(rng.normal(0, 0.12), -0.6, 0.6)
         pose = np.array([pitch, np.clip(yaw, -np.pi / 2, np.pi / 2), roll])
-        return render_sample(head, look, pose, sample_light(rng), self.grid, rng, self.augment, self.truth)
+        light = sample_light(rng, ranges=self.ranges)
+        return render_sample(
+            head, look, pose, light, self.grid, rng, self.augment, self.truth,
+            variation=self.variation, ranges=self.ranges,
+        )  # fmt: skip
