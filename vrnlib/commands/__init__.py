@@ -1,0 +1,1 @@
+"""The commands of `vrn` beside `reconstruct` and `run`: what they take, and nothing heavy until they run."""
