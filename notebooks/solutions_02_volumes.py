@@ -27,6 +27,7 @@ import numpy as np
 
 from vrnlib import figures, params
 from vrnlib.databases import SynthLP
+from vrnlib.runs import runs_of
 from vrnlib.voxel import Grid
 
 scale = params.profile(profile)
@@ -53,6 +54,16 @@ figures.check("2. overlapping parts", answer, [-3, 5])
 # %%
 y, x = np.unravel_index(volume.sum(0).argmax(), volume.shape[1:])
 changes = np.flatnonzero(np.diff(np.r_[0, volume[:, y, x], 0].astype(int)))
-runs = list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
-answer = sum(end - begin for begin, end in runs)
+spans = list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
+answer = sum(end - begin for begin, end in spans)
 figures.check("3. voxels of a column", answer, int(volume[:, y, x].sum()))
+
+# %% [markdown]
+# **4.** Four bytes and twice two are eight bytes a run, whatever the size of the volume. Where a column changes from empty to filled, a
+# run begins.
+
+# %%
+columns = volume.transpose(1, 2, 0).astype(int)
+number = int((np.diff(columns, axis=2, prepend=0) == 1).sum())
+answer = 8 * number
+figures.check("4. bytes of the runs", answer, sum(a.nbytes for a in runs_of(volume)))

@@ -3,9 +3,31 @@
 import numpy as np
 import pytest
 import trimesh
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from vrnlib.errors import VrnError
-from vrnlib.voxel import Grid, border_edges, column_runs, fill_runs, isosurface, solid_faces, voxelise
+from vrnlib.faces import (
+    expression_coefficients,
+    face_solid,
+    load_basis,
+    rotation_matrix,
+    sample_expression,
+    sample_identity,
+)
+from vrnlib.runs import SPECK, mirror_runs, runs_of
+from vrnlib.voxel import (
+    Grid,
+    border_edges,
+    column_runs,
+    fill_runs,
+    isosurface,
+    one_body,
+    solid_faces,
+    voxelise,
+    winding,
+)
 
 GRID = Grid(64, 66)
 
@@ -155,3 +177,110 @@ def test_degenerate_triangles_do_no_harm():
 def test_empty_volume_is_one_clear_error():
     with pytest.raises(VrnError, match="empty at level 0.5"):
         isosurface(np.zeros((4, 4, 4)))
+
+
+# ---- runs
+
+
+def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(1, 19),
+    st.sampled_from([0.0, 0.1, 0.5, 0.95, 1.0]),
+    st.integers(0, 2**32 - 1),
+)
+def test_runs_hold_any_volume_exactly(size, depth, share, seed):
+    volume = np.random.default_rng(seed).random((depth, size, size)) < share
+    runs = runs_of(volume)
+    assert (fill_runs(runs, Grid(size, depth)) == volume).all()
+    assert same(mirror_runs(runs, size), runs_of(volume[:, :, ::-1]))
+
+
+def test_runs_of_the_voxeliser_are_those_of_its_volume():
+    vertices, faces = random_blob(np.random.default_rng(6))
+    # a second, inside-out body within the first: winding 1 meets 0 and -1 without a gap
+    both = np.concatenate([vertices, vertices * [1, 1, 0.5] + [3.3, 0, 4]])
+    triangles = np.concatenate([faces, faces[:, ::-1] + len(vertices)])
+    for mesh in ((vertices, faces), (both, triangles)):
+        assert same(column_runs(*mesh, GRID), runs_of(voxelise(*mesh, GRID)))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-0.5, 0.5))
+def test_one_body_agrees_with_scipys_labelling(seed, level):
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(13, 11, 11)), 0.7)
+    volume, grid = smooth > level, Grid(11, 13)
+    labels, n = ndimage.label(volume)
+    if n:
+        voxels = np.bincount(labels.ravel())[1:]
+        volume = np.isin(labels, 1 + np.flatnonzero(voxels >= SPECK * voxels.max()))
+    expected = ndimage.binary_fill_holes(volume)
+    runs = one_body(runs_of(smooth > level), grid)
+    assert same(runs, runs_of(expected))
+
+
+# ---- faces, see also benchmarks/solid_check.py
+
+
+def posed_face(seed: int, size: int) -> np.ndarray:
+    """A random face with an extreme mouth in any pose, whole in the window."""
+    rng, basis = np.random.default_rng((77, seed)), load_basis()
+    mouths = (
+        {},
+        {"jawOpen": 1.1, "mouthStretch": 0.5},
+        {"mouthClose": 0.9, "mouthPress": 1.0, "mouthRollLower": 0.8, "mouthRollUpper": 0.8},
+    )
+    coefficients = sample_identity(rng) + sample_expression(rng)
+    coefficients += expression_coefficients(mouths[seed % 3])
+    points = face_solid(basis.vertices(coefficients)[basis.surface])
+    pose = rng.uniform([-1, -np.pi / 2, -np.pi], [1, np.pi / 2, np.pi])
+    points = points @ rotation_matrix(*pose).T * [1, -1, 1]
+    low, high = points.min(0), points.max(0)
+    return (points - (low + high) / 2) * (0.47 * size / (high - low).max()) + [size / 2, size / 2, 0]
+
+
+def test_no_hole_in_200_faces_of_any_expression_at_any_pose():
+    grid, basis = Grid(48, 50), load_basis()
+    overlap = repaired = 0
+    for seed in range(200):
+        points = posed_face(seed, grid.size)
+        raw = column_runs(points, basis.solid, grid)
+        padded = np.pad(fill_runs(one_body(raw, grid), grid), 1)
+        assert ndimage.label(padded == 0)[1] == 1, f"face {seed} encloses a hole"
+        assert ndimage.label(padded)[1] == 1, f"face {seed} is in pieces"
+        repaired += ndimage.label(np.pad(fill_runs(raw, grid), 1) == 0)[1] > 1
+        overlap += np.ptp(winding(points, basis.solid, grid)) > 1
+    assert overlap > 5 and repaired > 0  # otherwise this test would show little
+
+
+def test_faces_that_overlap_agree_with_solid_angles():
+    grid, basis, checked = Grid(48, 50), load_basis(), 0
+    for seed in range(2, 60, 3):  # the mouths whose lips pass through each other
+        points = posed_face(seed, grid.size)
+        ours = winding(points, basis.solid, grid)
+        odd = np.argwhere((ours != 0) & (ours != np.sign(ours.sum())))[:20]
+        index = np.concatenate([odd, np.random.default_rng(seed).integers(0, grid.shape, (20, 3))])
+        d, y, x = index.T
+        for ours_there, at in zip(ours[d, y, x], np.stack([x, y, grid.z_of(d)], 1), strict=True):
+            a, b, c = (points[basis.solid[:, k]] - at for k in range(3))
+            la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
+            ab, bc, ca = (np.einsum("ij,ij->i", *pair) for pair in ((a, b), (b, c), (c, a)))
+            det = np.einsum("ij,ij->i", a, np.cross(b, c))
+            angle = 2 * np.arctan2(det, la * lb * lc + ab * lc + bc * la + ca * lb).sum()
+            assert angle / (4 * np.pi) == pytest.approx(ours_there, abs=1e-3)
+        checked += len(odd)
+    assert checked > 20
+
+
+def test_volume_of_a_face_does_not_depend_on_its_pose():
+    basis, grid = load_basis(), Grid(96, 100)
+    rng = np.random.default_rng(8)
+    solid = face_solid(basis.mean[basis.surface]) * 0.2
+    solid -= (solid.max(0) + solid.min(0)) / 2
+    true = trimesh.Trimesh(solid, basis.solid, process=False).volume
+    for _ in range(8):
+        pose = rotation_matrix(*rng.uniform([-1, -np.pi / 2, -np.pi], [1, np.pi / 2, np.pi]))
+        points = solid @ pose.T * [1, -1, 1] + [47.5, 47.5, 0]
+        assert voxelise(points, basis.solid, grid).sum() * 0.5 == pytest.approx(true, rel=0.005)

@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from vrnlib.errors import VrnError
+from vrnlib.runs import fill_runs, runs_of
+from vrnlib.voxel import Grid
+
 SHUFFLE = 3072
 """Samples are shuffled within blocks of this many: neighbours show one person, a batch should show many."""
 
@@ -25,8 +29,10 @@ class Order:
     A pure function of the seed and the position, so that a run can resume anywhere.
     """
 
-    def __init__(self, seed: int, start: int, batch_size: int) -> None:
+    def __init__(self, seed: int, start: int, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
         self.seed, self.start, self.batch_size = seed, start, batch_size
+        part, parts = share
+        self.part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
 
     def __iter__(self) -> Iterator[list[int]]:
         first, block, order = self.start, -1, np.empty(0, np.int64)
@@ -38,31 +44,71 @@ class Order:
                     order = block * SHUFFLE + np.random.default_rng((self.seed, block)).permutation(SHUFFLE)
                 batch.append(int(order[position % SHUFFLE]))
             first += self.batch_size
-            yield batch
+            yield batch[self.part]
 
 
-def pack(samples: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+def pack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     """Samples -> one batch, in the worker.
 
-    Returns `image` (N, S, S, 3) uint8 and `volume` (N, S, S, ceil(D / 8)) uint8, eight voxels of a depth
-    column a byte: an eighth of the volume has to go through shared memory, which is small on some machines.
+    A sample gives its volume as `runs` (see :mod:`vrnlib.runs`) or as a dense `volume`. Volumes travel as
+    runs: a tenth of packed bits and a hundredth of bytes, which have to go through shared memory, and that
+    is small on some machines.
+
+    Returns
+    -------
+    `image` (N, S, S, 3) uint8; the runs of all faces one after the other, `column` (R,) int32 and `span`
+    (R, 2) int16, begin and end; `count` (N,) int64, the runs of each face; `landmarks` (N, 68, 2) float32, if
+    the samples have them: heat-maps are drawn from these where they are needed
+    (:func:`vrnlib.heatmaps.heatmaps_batch`), they would be the largest thing to send. Likewise `eyes`
+    (N, 2, 3) and `points` (N, P, 3) of samples with ground truth, for validation.
+
+    Raises
+    ------
+    VrnError : samples of different sizes.
     """
-    volumes = np.stack([s["volume"].transpose(1, 2, 0) for s in samples])
-    images = np.stack([s["image"] for s in samples])
-    return {"image": torch.from_numpy(images), "volume": torch.from_numpy(np.packbits(volumes, axis=-1))}
+    sizes = {s["image"].shape for s in samples}
+    if len(sizes) > 1:
+        raise VrnError(f"samples of one batch differ in size: {', '.join(map(str, sorted(sizes)))}")
+    runs = [s["runs"] if "runs" in s else runs_of(s["volume"]) for s in samples]
+    column, begin, end = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    batch = {
+        "image": torch.from_numpy(np.stack([s["image"] for s in samples])),
+        "column": torch.from_numpy(column),
+        "span": torch.from_numpy(np.stack([begin, end], 1)),
+        "count": torch.tensor([len(r[0]) for r in runs]),
+    }
+    if all("landmarks" in s for s in samples):
+        batch["landmarks"] = torch.from_numpy(np.stack([s["landmarks"] for s in samples]).astype(np.float32))
+    for truth in ("eyes", "points"):
+        if all(truth in s for s in samples):
+            batch[truth] = torch.from_numpy(np.stack([s[truth] for s in samples]).astype(np.float32))
+    return batch
 
 
 def unpack(batch: Mapping[str, Tensor], depth: int) -> tuple[Tensor, Tensor]:
     """A batch -> image (N, 3, S, S) float32 0..1 and volume (N, D, S, S) uint8 0/1, both channels-last."""
-    volume = np.unpackbits(batch["volume"].numpy(), axis=-1, count=depth)
-    return batch["image"].permute(0, 3, 1, 2).float() / 255, torch.from_numpy(volume).permute(0, 3, 1, 2)
+    image = batch["image"]
+    grid = Grid(image.shape[1], depth)
+    volume = np.empty((len(image), grid.size * grid.size, depth), np.uint8)
+    at = 0
+    for i, count in enumerate(batch["count"].tolist()):
+        span = batch["span"][at : at + count].numpy()
+        runs = (batch["column"][at : at + count].numpy(), span[:, 0], span[:, 1])
+        fill_runs(runs, grid, volume[i])
+        at += count
+    volume = volume.reshape(len(image), grid.size, grid.size, depth)
+    return image.permute(0, 3, 1, 2).float() / 255, torch.from_numpy(volume).permute(0, 3, 1, 2)
 
 
 def endless(
-    dataset: Any, seed: int, start: int, batch_size: int, workers: int
+    dataset: Any, seed: int, start: int, batch_size: int, workers: int, share: tuple[int, int] = (0, 1)
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of `pack` in `Order`, drawn ahead by `workers` processes (0: drawn here, when asked for)."""
-    return iter(_loader(dataset, Order(seed, start, batch_size), workers))
+    """Batches of `pack` in `Order`, drawn ahead by `workers` processes (0: drawn here, when asked for).
+
+    `share` (r, n) is the r-th of n equal parts of each batch, for training with n processes: together they
+    see the very batches that one process would see.
+    """
+    return iter(_loader(dataset, Order(seed, start, batch_size, share), workers))
 
 
 def first(dataset: Any, count: int, batch_size: int, workers: int) -> list[dict[str, Tensor]]:

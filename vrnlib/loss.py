@@ -49,6 +49,11 @@ def slices_loss(slices: Tensor, target: Tensor) -> Tensor:
     return _SlicesLoss.apply(slices, target)
 
 
+def _flat(volume: Tensor) -> Tensor:
+    # (1, D, H, W) -> (H W D,), no copy where depth columns are contiguous, as they are in training
+    return volume.permute(0, 2, 3, 1).reshape(-1)
+
+
 class _SlicesLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, slices: Tensor, target: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ class _SlicesLoss(torch.autograd.Function):
         ):
             logits, wanted = networks.enlarge(one, filled.shape[2:]), filled.float()  # (1, D, H, W)
             # -log(sigmoid(x)) is softplus(x) - x and -log(1 - sigmoid(x)) is softplus(x)
-            total += F.softplus(logits).sum() - (logits * wanted).sum()
+            total += F.softplus(logits).sum() - torch.dot(_flat(logits), _flat(wanted))
             error = torch.sigmoid_(logits).sub_(wanted)
             into.copy_(torch.ops.aten.upsample_bilinear2d_backward(error, error.shape[2:], one.shape, True))
         ctx.save_for_backward(gradient.div_(target.numel()).to(slices.dtype))

@@ -28,6 +28,20 @@ import numba
 import numpy as np
 
 from vrnlib.errors import VrnError
+from vrnlib.runs import Runs, fill_runs, one_body
+
+__all__ = [
+    "VOXEL_DEPTH",
+    "Grid",
+    "border_edges",
+    "column_runs",
+    "fill_runs",
+    "isosurface",
+    "one_body",
+    "solid_faces",
+    "voxelise",
+    "winding",
+]
 
 VOXEL_DEPTH = 0.5
 """Depth of a voxel in pixels."""
@@ -168,7 +182,9 @@ def _runs(pixel, depth, sign, count, size, n_depth):
                 # voxel centres d with low <= z(d) < high
                 d0 = max(0, int(np.ceil(low / VOXEL_DEPTH + half)))
                 d1 = min(n_depth, int(np.ceil(zs[c] / VOXEL_DEPTH + half)))
-                if d1 > d0:
+                if d1 > d0 and n > 0 and column[n - 1] == p and end[n - 1] == d0:
+                    end[n - 1] = d1  # a part of the other orientation follows without a gap
+                elif d1 > d0:
                     column[n] = p
                     begin[n] = d0
                     end[n] = d1
@@ -177,14 +193,15 @@ def _runs(pixel, depth, sign, count, size, n_depth):
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(out, column, begin, end):
-    for r in range(column.shape[0]):
-        out[column[r], begin[r] : end[r]] = 1
+def _wind(out, pixel, depth, sign, count):
+    half = (out.shape[1] - 1) / 2
+    for c in range(count):
+        # seen from behind, a triangle that turns its face to the viewer is the way out
+        d = max(0, int(np.ceil(depth[c] / VOXEL_DEPTH + half)))
+        out[pixel[c], d:] -= sign[c]
 
 
-def column_runs(
-    vertices: np.ndarray, faces: np.ndarray, grid: Grid
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def column_runs(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> Runs:
     """The exact compact form of a voxelised closed mesh: runs of filled voxels along depth.
 
     Parameters
@@ -195,13 +212,31 @@ def column_runs(
 
     Returns
     -------
-    column (R,) int32 = row * size + column of the pixel, begin (R,) int16, end (R,) int16: voxels ``begin <=
-    d < end`` are filled. A voxel is filled where the winding number at its centre is not 0.
+    Runs (see :mod:`vrnlib.runs`): a voxel is filled where the winding number at its centre is not 0.
 
     Raises
     ------
     VrnError : wrong shapes, an index out of range, or NaN or infinite vertices.
     """
+    return _runs(*_crossings(vertices, faces, grid), grid.size, grid.depth)
+
+
+def winding(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> np.ndarray:
+    """Winding number of a closed mesh at each voxel centre: (D, H, W) int8, a view of (H, W, D) memory.
+
+    0 outside, 1 inside a mesh whose signed volume, computed from these coordinates, is positive (-1 if it is
+    negative), 2 where two parts overlap. Parameters and errors as in :func:`column_runs`.
+    """
+    pixel, depth, sign, count = _crossings(vertices, faces, grid)
+    out = np.zeros((grid.size * grid.size, grid.depth), np.int8)
+    _wind(out, pixel, depth, sign, count)
+    return out.reshape(grid.size, grid.size, grid.depth).transpose(2, 0, 1)
+
+
+def _crossings(
+    vertices: np.ndarray, faces: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    # Where the lines through pixel centres cross the mesh: pixel, z and direction of each, and their number.
     vertices, faces = np.asarray(vertices), np.asarray(faces)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise VrnError(
@@ -224,17 +259,8 @@ def column_runs(
         sign = np.empty(capacity, np.int8)
         count = _collect(xy, z, faces, grid.size, pixel, depth, sign)
         if count <= capacity:
-            return _runs(pixel, depth, sign, count, grid.size, grid.depth)
+            return pixel, depth, sign, count
         capacity = count
-
-
-def fill_runs(runs: tuple[np.ndarray, np.ndarray, np.ndarray], grid: Grid) -> np.ndarray:
-    """Runs of :func:`column_runs` -> (D, H, W) uint8 0/1; a view of (H, W, D) memory, so a depth column is
-    contiguous.
-    """
-    out = np.zeros((grid.size * grid.size, grid.depth), np.uint8)
-    _fill(out, *runs)
-    return out.reshape(grid.size, grid.size, grid.depth).transpose(2, 0, 1)
 
 
 def voxelise(vertices: np.ndarray, faces: np.ndarray, grid: Grid) -> np.ndarray:

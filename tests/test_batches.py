@@ -1,0 +1,75 @@
+"""Packing of batches: exact, small, and without surprise."""
+
+import numpy as np
+import pytest
+import torch
+
+from vrnlib import batches
+from vrnlib.errors import VrnError
+from vrnlib.runs import runs_of
+
+
+def sample(rng: np.random.Generator, size: int, depth: int, share: float = 0.5) -> dict[str, np.ndarray]:
+    volume = (rng.random((size, size, depth)) < share).astype(np.uint8).transpose(2, 0, 1)
+    return {"image": rng.integers(0, 256, (size, size, 3)).astype(np.uint8), "volume": volume}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("size", "depth"), [(8, 10), (7, 13), (16, 8)])
+def test_packing_is_exact_for_any_volume(share, size, depth):
+    rng = np.random.default_rng(0)
+    samples = [sample(rng, size, depth, s) for s in (share, 0.3, share)]
+    image, volume = batches.unpack(batches.pack(samples), depth)
+    assert volume.dtype == torch.uint8 and volume.shape == (3, depth, size, size)
+    assert volume.is_contiguous(memory_format=torch.channels_last)
+    for i, one in enumerate(samples):
+        assert np.array_equal(volume[i].numpy(), one["volume"])
+        assert np.allclose(image[i].numpy() * 255, one["image"].transpose(2, 0, 1), atol=1e-4)
+
+
+def test_runs_of_a_sample_are_taken_as_they_are():
+    rng = np.random.default_rng(1)
+    dense = [sample(rng, 12, 14) for _ in range(3)]
+    runs = [{"image": s["image"], "runs": runs_of(s["volume"])} for s in dense]
+    one, other = batches.pack(dense), batches.pack(runs)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_face_travels_as_a_small_part_of_its_bits():
+    rows, columns, depths = np.ogrid[:48, :48, :50]
+    ball = ((rows - 24) ** 2 + (columns - 24) ** 2 + ((depths - 25) / 2) ** 2 < 150).astype(np.uint8)
+    face = {"image": np.zeros((48, 48, 3), np.uint8), "volume": ball.transpose(2, 0, 1)}
+    batch = batches.pack([face] * 4)
+    travels = sum(t.nbytes for name, t in batch.items() if name != "image")
+    assert travels < 4 * ball.nbytes / 8 / 2
+
+
+def test_worker_processes_give_the_same_batches():
+    class Data:
+        def __len__(self) -> int:
+            return 10**9
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            return sample(np.random.default_rng(index), 8, 10)
+
+    alone, helped = (batches.endless(Data(), 3, 0, 4, workers) for workers in (0, 2))
+    for _ in range(4):
+        one, other = next(alone), next(helped)
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_landmarks_travel_if_there_are_any():
+    rng = np.random.default_rng(2)
+    faces = [
+        {**sample(rng, 8, 10), "landmarks": rng.normal(size=(68, 2)).astype(np.float32)} for _ in range(3)
+    ]
+    batch = batches.pack(faces)
+    assert np.array_equal(batch["landmarks"].numpy(), np.stack([f["landmarks"] for f in faces]))
+    assert "landmarks" not in batches.pack([sample(rng, 8, 10)])
+
+
+def test_samples_of_different_sizes_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(VrnError, match="differ in size"):
+        batches.pack([sample(rng, 8, 10), sample(rng, 12, 10)])
