@@ -2,21 +2,20 @@
 
 import os
 import re
-import sys
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.spatial import cKDTree
 from skimage.data import astronaut
 
 import vrnlib
-from vrnlib import networks, texture, viewer
+from vrnlib import networks, predict, texture, viewer, voxel
 from vrnlib.crop import Crop
 from vrnlib.errors import VrnError
-from vrnlib.reconstruct import Network, load_network
+from vrnlib.predict import Network, load_network
 
-MODULE = sys.modules["vrnlib.reconstruct"]  # `vrnlib.reconstruct` is the function
 SIZE, DEPTH = 48, 50
 
 
@@ -36,7 +35,7 @@ class Blob(torch.nn.Module):
         self.logits = torch.from_numpy(solid.astype(np.float32))[None]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.logits.expand(len(x), -1, -1, -1)
+        return self.logits.repeat(len(x), 1, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +170,24 @@ def test_checkpoint_by_path_and_by_environment(tiny, monkeypatch):
     with torch.inference_mode():
         x = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
         expected = networks.load(tiny)[0].probabilities(x)[0].numpy()
-    np.testing.assert_allclose(volume, expected, atol=2e-2 if MODULE._bfloat16_is_fast("cpu") else 1e-5)
+    np.testing.assert_allclose(volume, expected, atol=2e-2 if predict.bfloat16_is_fast("cpu") else 1e-5)
+
+
+@pytest.mark.skipif(not predict.CHECKPOINT.is_file(), reason="needs the trained network in results/")
+def test_the_mesh_of_the_trained_network_is_that_of_its_plain_forward(face):
+    """Rewriting the network for speed (`vrnlib.winograd`) moves no surface."""
+    net = load_network(predict.CHECKPOINT)
+    window = Crop.from_landmarks(face.landmarks, net.size).image(astronaut())
+    with torch.inference_mode():
+        x = torch.from_numpy(window).permute(2, 0, 1)[None].contiguous().float() / 255
+        plain = networks.load(predict.CHECKPOINT)[0].to(memory_format=torch.contiguous_format)
+        expected = voxel.isosurface(plain.probabilities(x)[0].numpy())[0]
+    got = voxel.isosurface(net.predict(window))[0]
+    distance = np.concatenate(
+        [cKDTree(a).query(b)[0] for a, b in ((got, expected), (expected, got))]  # network pixels
+    )
+    assert len(got) > 5000
+    assert distance.mean() < (0.2 if predict.bfloat16_is_fast("cpu") else 0.02)
 
 
 def test_a_checkpoint_written_anew_is_read_anew(tiny):
@@ -183,7 +199,7 @@ def test_a_checkpoint_written_anew_is_read_anew(tiny):
 
 def test_no_checkpoint_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("VRN_WEIGHTS", raising=False)
-    monkeypatch.setattr(MODULE, "CHECKPOINT", tmp_path / "absent.safetensors")
+    monkeypatch.setattr(predict, "CHECKPOINT", tmp_path / "absent.safetensors")
     with pytest.raises(VrnError, match=r"absent\.safetensors'.*--network.*VRN_WEIGHTS"):
         load_network()
     monkeypatch.setenv("VRN_WEIGHTS", str(tmp_path / "gone.safetensors"))

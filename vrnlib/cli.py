@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vrnlib.commands.convert import convert
+from vrnlib.commands.data import app as data
 from vrnlib.errors import VrnError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ app = typer.Typer(
 )
 
 FORMATS = ("glb", "obj", "ply")
+
+app.command()(convert)
+app.add_typer(data, name="data")
 
 
 @app.command()

@@ -9,72 +9,28 @@ through it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrnlib import detect as detection
-from vrnlib import images, labelling, meshio, params, texture, voxel
+from vrnlib import images, labelling, meshio, texture, voxel
 from vrnlib.crop import Crop
 from vrnlib.errors import VrnError
+from vrnlib.predict import Network, default_checkpoint, for_inference, load_network
 from vrnlib.render import rasterise, vertex_normals
 
 if TYPE_CHECKING:
-    import torch
     import trimesh
 
-    from vrnlib import networks
-
-CHECKPOINT = Path("results") / "checkpoints" / "vrn-laptop.safetensors"
-"""The network used unless another is named, relative to the repository."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A VRN ready for prediction.
-
-    Attributes
-    ----------
-    model : torch.nn.Module
-        (N, 3, size, size) float RGB 0..1 -> (N, D, size, size) logits; in evaluation mode.
-    size : int
-        Side of its window in pixels.
-    meta : dict
-        What the checkpoint says about itself.
-    path : Path or None
-    """
-
-    model: torch.nn.Module
-    size: int
-    meta: dict[str, Any] = field(default_factory=dict)
-    path: Path | None = None
-
-    def predict(self, window: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Occupancy probabilities (D, size, size) float32, 0..1, of a (size, size, 3) uint8 RGB window."""
-        import torch
-
-        x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[
-            None
-        ]  # (1, 3, S, S), channels last already
-        device = next(self.model.parameters()).device
-        precise = (
-            nullcontext()
-            if not _bfloat16_is_fast(device.type)
-            else torch.autocast(device.type, torch.bfloat16)
-        )
-        with torch.inference_mode(), precise:
-            logits = self.model(x.to(device).float().div_(255))
-            # channels last: (D, H, W) is a view of memory in the order (H, W, D), which nothing here minds
-            return torch.sigmoid(logits[0].float()).cpu().numpy()
+__all__ = ["Face", "Network", "default_checkpoint", "for_inference", "load_network", "reconstruct"]
 
 
 @dataclass(frozen=True)
@@ -148,15 +104,14 @@ class Face:
             between both then occur twice.
         """
         vertices = np.asarray(self.mesh.vertices, np.float32)
-        normals = np.asarray(self.mesh.vertex_normals, np.float32)
-        colours = np.asarray(self.mesh.visual.vertex_colors)[:, :3]
         faces = np.asarray(self.mesh.faces, np.int32)
+        normals = vertex_normals(vertices, faces)
+        colours = np.asarray(self.mesh.visual.vertex_colors)[:, :3]
         uv = picture = None
         if textured:
             inside = self.crop.apply(vertices)
-            shown = self.texture.visible(inside)[faces].all(
-                1
-            )  # (F,) a triangle is on one picture or the other
+            # (F,) a triangle is on one picture or the other
+            shown = self.texture.visible(inside)[faces].all(1)
             n = len(vertices)
             # vertex i of the hidden side becomes n + i; then unused ones are dropped
             doubled = np.where(shown[:, None], faces, faces + n)
@@ -248,6 +203,7 @@ def _one(
     timings: dict[str, float],
 ) -> Face:
     """From one detection to one face."""
+    import torch
     import trimesh
 
     with _timed(timings, "crop"):
@@ -277,108 +233,9 @@ def _one(
             process=False,
             validate=False,
         )
-        half = _half(volume)
+        half = torch.from_numpy(volume).half().numpy()  # several times faster than NumPy's
     timings["total"] = sum(timings.values())
     return Face(mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings)
-
-
-def default_checkpoint() -> Path:
-    """The checkpoint used when none is named: ``VRN_WEIGHTS``, else `CHECKPOINT` in the repository or in the
-    package.
-
-    Raises
-    ------
-    VrnError
-        If there is none, or ``VRN_WEIGHTS`` names a file that does not exist.
-    """
-    named = os.environ.get("VRN_WEIGHTS")
-    if named:
-        if not Path(named).is_file():
-            raise VrnError(
-                f"the environment variable VRN_WEIGHTS names '{named}', which is not a file: correct or "
-                "unset it"
-            )
-        return Path(named)
-    package = Path(__file__).resolve().parent
-    for path in (package.parent / CHECKPOINT, package / "data" / CHECKPOINT.name):
-        if path.is_file():
-            return path
-    raise VrnError(
-        f"no trained network at '{CHECKPOINT}': train one (python -m vrnlib.train --help), or name a "
-        "checkpoint with --network or in "
-        "the environment variable VRN_WEIGHTS"
-    )
-
-
-def load_network(path: str | PathLike[str] | None = None) -> Network:
-    """Load a checkpoint for prediction; the last ones used are kept in memory.
-
-    Raises
-    ------
-    VrnError
-        If it is missing, damaged, or not a VRN.
-    """
-    path = Path(path) if path is not None else default_checkpoint()
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise VrnError(
-            f"cannot read the network '{path}' ({(error.strerror or str(error)).lower()}): give the "
-            "path of a .safetensors "
-            "checkpoint of this project"
-        ) from error
-    if path.is_dir():
-        raise VrnError(f"the network '{path}' is a folder: give the .safetensors file in it")
-    return _load_network(path.resolve(), changed)
-
-
-@lru_cache(maxsize=2)
-def _load_network(path: Path, changed: int) -> Network:
-    """`changed`: a checkpoint written anew (during training) is not the one in the cache."""
-    from vrnlib import networks
-
-    model, meta = networks.load(path)
-    return Network(for_inference(model), _window(model, meta), meta, path)
-
-
-def for_inference(model: torch.nn.Module) -> torch.nn.Module:
-    """The same function, laid out for speed: evaluation mode, channels last, on the GPU if there is one.
-
-    On a processor without bfloat16 its convolutions are rewritten in place (`vrnlib.winograd`): not for
-    training any more.
-    """
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.eval().requires_grad_(False)
-    if device == "cpu" and not _bfloat16_is_fast(device):
-        from vrnlib.winograd import accelerate
-
-        model = accelerate(model)
-    return model.to(device, memory_format=torch.channels_last)
-
-
-def _window(model: networks.VRN, meta: dict[str, Any]) -> int:
-    """Side of the window: from the checkpoint, else the one that goes with the depth of its volume."""
-    if "size" in meta:
-        return int(meta["size"])
-    depth, step = model.architecture.depth, model.multiple
-    return next((s for s in range(step, 8 * depth, step) if params.depth_of(s) == depth), step)
-
-
-@cache
-def _bfloat16_is_fast(device: str) -> bool:
-    """Whether the processor multiplies bfloat16 itself: elsewhere it is emulated, and several times slower
-    than float32.
-    """
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    probes = (
-        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return device == "cpu" and any(probe() for probe in probes if probe is not None)
 
 
 def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:
@@ -392,13 +249,6 @@ def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:
     points = points[:, :2]
     low, high = points.min(0), points.max(0)
     return detection.Detection((*map(float, low), *map(float, high)), float("inf"), points)
-
-
-def _half(volume: NDArray[np.float32]) -> NDArray[np.float16]:
-    """float32 to float16 by torch, several times faster than by NumPy."""
-    import torch
-
-    return torch.from_numpy(volume).half().numpy()
 
 
 @contextmanager
