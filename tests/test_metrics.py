@@ -41,7 +41,7 @@ def test_given_matches_make_a_shift_measurable() -> None:
 
 
 def test_nearest_vertex_of_a_larger_sphere_is_the_radial_gap() -> None:
-    error = metrics.nme(sphere(60_000, 1.1), sphere(1000), EYES, align_z=False)
+    error = metrics.nme(sphere(60_000, 1.1), sphere(1000), EYES, align_z=False, correspondence="nearest")
     assert error == pytest.approx(0.1 / 2, abs=1e-3)
 
 
@@ -55,9 +55,13 @@ def test_a_shift_in_depth_is_taken_out_even_if_the_reconstruction_has_a_back(shi
     truth = face()
     solid = np.concatenate([truth, truth * [1, 1, 0] + [0, 0, -0.5]])  # a flat back below the front
     moved = solid + [0, 0, shift]
-    assert metrics.nme(moved, truth, EYES) < 1e-3
-    assert metrics.depth_shift(moved, truth, 2.0) == pytest.approx(-shift, abs=1e-3)
-    assert metrics.nme(moved, truth, EYES, align_z=False) > 0.005
+    for correspondence in ("icp", "nearest"):
+        score = metrics.score(moved, truth, EYES, correspondence=correspondence)
+        assert score.nme < 1e-3
+        assert score.shift == pytest.approx(-shift, abs=1e-3)
+    assert metrics.nme(moved, truth, EYES, align_z=False, correspondence="nearest") > 0.005
+    # the plain mean of all vertices, by contrast, is pulled away by the back
+    assert abs(metrics.mean_shift(moved, truth) + shift) > 0.1
 
 
 def test_only_depth_is_aligned() -> None:
@@ -104,32 +108,92 @@ def test_iou_counts_voxels() -> None:
         metrics.iou(a, b[0])
 
 
-def test_bootstrap_interval_has_the_width_theory_gives() -> None:
-    values = np.random.default_rng(1).normal(5, 2, 1000)
-    low, high = metrics.bootstrap_interval(values)
-    standard_error = values.std() / np.sqrt(len(values))
-    assert low == pytest.approx(values.mean() - 1.96 * standard_error, abs=0.25 * standard_error)
-    assert high == pytest.approx(values.mean() + 1.96 * standard_error, abs=0.25 * standard_error)
-    assert metrics.bootstrap_interval(values) == (low, high)
-    narrow = metrics.bootstrap_interval(values, level=0.5)
-    assert low < narrow[0] < narrow[1] < high
-    with pytest.raises(VrnError, match="finite"):
-        metrics.bootstrap_interval([1.0, float("nan")])
+def bumpy(n: int = 4000) -> np.ndarray:
+    """A face without symmetry, so that ICP has one answer."""
+    truth = face(n)
+    x, y = truth[:, 0], truth[:, 1]
+    nose = 0.5 * np.exp(-((x - 0.1) ** 2 + (y + 0.2) ** 2) / 0.05) + 0.2 * np.exp(
+        -((x + 0.5) ** 2 + (y - 0.4) ** 2) / 0.02
+    )
+    return truth + np.stack([0 * x, 0 * x, nose], 1)
 
 
-def test_summary_counts_failures() -> None:
-    out = metrics.summary([1.0, 2.0, 6.0, float("nan")])
-    assert (out["faces"], out["failed"], out["mean"], out["median"]) == (4, 1, 3.0, 2.0)
-    assert out["interval"][0] < 3 < out["interval"][1]
-    assert metrics.summary([])["mean"] is None
+def test_icp_is_used_for_the_pairs_only() -> None:
+    """A shifted copy: ICP finds the true partners, so Eq. 2 sees the whole shift, the second variant none."""
+    truth, shift = bumpy(), np.array([0.018, 0.024, 0.0])
+    score = metrics.score(truth + shift, truth, EYES)
+    assert (score.matches == np.arange(len(truth))).mean() > 0.99
+    assert score.nme == pytest.approx(0.03 / 2, rel=0.01)
+    assert score.rigid < 1e-3
+    cheap = metrics.nme(truth + shift, truth, EYES, correspondence="nearest")
+    assert cheap < 0.9 * score.nme  # the nearest vertex is often not the true partner
 
 
-def test_by_yaw_puts_every_face_into_one_band() -> None:
-    rows = metrics.by_yaw([1, 2, 3, 4, 5], [0, -29.9, 30, -60, 90])
-    assert [row["faces"] for row in rows] == [2, 1, 2]
-    assert [row["mean"] for row in rows] == [1.5, 3, 4.5]
-    assert [(row["low"], row["high"]) for row in rows] == [(0, 30), (30, 60), (60, 90)]
-    with pytest.raises(VrnError, match="outside"):
-        metrics.by_yaw([1.0], [95.0])
-    with pytest.raises(VrnError, match="one yaw"):
-        metrics.by_yaw([1.0, 2.0], [5.0])
+def test_scaled_copy_keeps_its_error_after_rigid_alignment() -> None:
+    truth = bumpy()
+    score = metrics.score(truth * 1.1, truth, EYES)
+    free = metrics.score(truth * 1.1, truth, EYES, scale=True)
+    assert 0.01 < score.rigid < score.nme + 1e-9
+    assert free.rigid < 0.5 * score.rigid
+
+
+def test_noise_of_known_size() -> None:
+    truth, rng = bumpy(500), np.random.default_rng(0)
+    noise = rng.normal(0, 1e-3, truth.shape)  # far smaller than the spacing of the points: partners stay
+    noise[:, 2] -= noise[:, 2].mean()
+    expected = np.linalg.norm(noise, axis=1).mean() / 2
+    assert metrics.nme(truth + noise, truth, EYES) == pytest.approx(expected, rel=0.01)
+
+
+def test_partial_reconstruction_costs() -> None:
+    truth = bumpy()
+    half = truth[truth[:, 0] < 0]
+    assert metrics.nme(half, truth, EYES) > 0.05
+    assert metrics.nme(truth, half, EYES) < 1e-9  # only points of the truth are asked for
+
+
+def test_a_finer_mesh_of_the_same_surface_scores_the_same() -> None:
+    import trimesh
+
+    ball = trimesh.creation.icosphere(3)
+    front = ball.vertices[ball.vertices[:, 2] > 0.1]
+    coarse, fine = trimesh.creation.icosphere(3), trimesh.creation.icosphere(5)
+    errors = {}
+    for name, mesh in (("coarse", coarse), ("fine", fine)):
+        args = (np.asarray(mesh.vertices) * 1.05, front, EYES)
+        errors[name] = metrics.score(*args, correspondence="surface", faces=mesh.faces, align_z=False).nme
+    assert errors["fine"] == pytest.approx(0.05 / 2, rel=0.01)
+    assert errors["coarse"] == pytest.approx(errors["fine"], rel=0.05)
+
+
+def test_order_flip_and_unit_do_not_matter() -> None:
+    truth, rng = bumpy(), np.random.default_rng(3)
+    other = truth * [1.05, 1, 0.9] + rng.normal(0, 0.003, truth.shape)
+    base = metrics.score(other, truth, EYES)
+    order = rng.permutation(len(other))
+    shuffled = metrics.score(other[order], truth, EYES)
+    assert (order[shuffled.matches] == base.matches).all() and shuffled.nme == pytest.approx(
+        base.nme, abs=1e-12
+    )
+    flip = np.array([-1.0, 1, 1])
+    flipped = metrics.score(other * flip, truth * flip, EYES * flip)
+    assert flipped.nme == pytest.approx(base.nme, rel=1e-6)
+    assert flipped.rigid == pytest.approx(base.rigid, rel=1e-6)
+    big = metrics.score(other * 1000 + 5000, truth * 1000 + 5000, EYES * 1000)
+    assert big.nme == pytest.approx(base.nme, rel=1e-6)
+
+
+def test_eq_2_by_hand() -> None:
+    truth = np.array([[0.0, 0, 0], [10, 0, 0], [0, 10, 0]])
+    partners = np.array([[3.0, 4, 7], [10, 0, 7], [0, 12, 7]])
+    shift = metrics.depth_shift(partners, truth)
+    assert shift == -7
+    errors = metrics.paired_errors(partners + [0, 0, shift], truth, 20.0)
+    assert errors.tolist() == pytest.approx([5 / 20, 0, 2 / 20])
+
+
+def test_unknown_correspondence_and_missing_triangles() -> None:
+    with pytest.raises(VrnError, match="unknown correspondence 'ipc'"):
+        metrics.nme(face(), face(), EYES, correspondence="ipc")
+    with pytest.raises(VrnError, match="triangles"):
+        metrics.nme(face(), face(), EYES, correspondence="surface")
