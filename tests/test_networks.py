@@ -9,16 +9,29 @@ import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 
-from vrnlib import networks
+from vrnlib import networks, weights
 from vrnlib.errors import VrnError
-from vrnlib.networks import VRN, Hourglass, Residual, parameter_count
+from vrnlib.landmarks import decode
+from vrnlib.networks import (
+    KINDS,
+    VRN,
+    Architecture,
+    Guided,
+    Hourglass,
+    LandmarkNetwork,
+    Multitask,
+    Network,
+    Residual,
+    parameter_count,
+)
 from vrnlib.params import PROFILES
 
+TINY = {"features": 8, "modules": 1, "stacks": 2, "levels": 2, "depth": 6, "wiring": "low"}
 
-def small(**changes: object) -> VRN:
+
+def small(kind: str = "vrn", **changes: object) -> Network:
     torch.manual_seed(0)
-    tiny = {"features": 8, "modules": 1, "stacks": 2, "levels": 2, "depth": 6, "wiring": "low"}
-    return VRN(**{**tiny, **changes}).eval()  # type: ignore[arg-type]
+    return KINDS[kind](**{**TINY, **changes}).eval()
 
 
 def count(**arguments: object) -> int:
@@ -76,14 +89,119 @@ def test_lowest_resolution_of_each_wiring(wiring: str, sides: set[int]) -> None:
     assert seen == sides
 
 
-@pytest.mark.parametrize("name", ["smoke", "laptop"])
-def test_profiles_map_an_image_to_a_volume(name: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", PROFILES)
+def test_shapes_of_every_network_at_every_profile(name: str, kind: str) -> None:
     p = PROFILES[name]
-    model = VRN.of_profile(p).eval()
+    with torch.device("meta"):  # shapes without computing
+        model, image = KINDS[kind].of_profile(p), torch.rand(2, 3, p.size, p.size)
+        volume, heatmaps = model.heads(image)
+    cells = p.size // (2 if p.refine else 4)
+    assert (volume is None) == (kind == "landmarks")
+    assert (heatmaps is None) == (kind == "vrn")
+    assert volume is None or volume.shape == (2, p.depth, cells, cells)
+    assert heatmaps is None or heatmaps.shape == (2, 68, cells, cells)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_answer_with_probabilities(kind: str) -> None:
+    model, x = small(kind), torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        volume = model.probabilities(torch.rand(1, 3, p.size, p.size))
-    assert volume.shape == (1, p.depth, p.size, p.size)
-    assert 0 <= volume.min() < volume.max() <= 1
+        answer, heads = model.probabilities(x), model.heads(x)
+    assert answer.shape == (2, 68 if kind == "landmarks" else 6, 32, 32)
+    assert 0 <= answer.min() < answer.max() <= 1
+    logits = networks.enlarge(heads.heatmaps if kind == "landmarks" else heads.volume, x.shape[2:])
+    assert torch.allclose(torch.logit(answer), logits, atol=1e-4)
+
+
+def test_parts_of_the_paper_networks_in_number() -> None:
+    paper = PROFILES["paper"]
+    with torch.device("meta"):
+        multitask, guided = Multitask.of_profile(paper), Guided.of_profile(paper)
+        single = VRN.of_profile(paper)
+        stack = parameter_count(single.stacks[0])
+    assert parameter_count(guided.volume) / 1e6 == pytest.approx(24.98, abs=0.005)
+    assert guided.architecture.modules == 4
+    assert (guided.volume.stem[0].in_channels, guided.volume.head[1].out_channels) == (71, 200)
+    # the detector: three channels in place of 71, 68 maps in place of 200 slices
+    difference = 68 * 64 * 49 + (200 - 68) * (256 + 1)
+    assert parameter_count(guided.volume) - parameter_count(guided.landmarks) == difference
+    # three hourglasses instead of two, and another head of 68 maps
+    head = 256 * 257 + 2 * 256 + 68 * 257
+    assert parameter_count(multitask) == parameter_count(single) + stack + head
+    assert sum(isinstance(m, Hourglass) for m in multitask.modules()) == 3 * 4
+    assert sum(isinstance(m, torch.nn.MaxPool2d) for m in guided.modules()) == 2 * 9
+
+
+def test_both_tails_of_multitask_share_their_beginning() -> None:
+    model, x = small("multitask").train(), torch.rand(2, 3, 32, 32)
+    for head, own, other in ((0, model.volume, model.heatmaps), (1, model.heatmaps, model.volume)):
+        model.zero_grad(set_to_none=True)
+        model.heads(x)[head].sum().backward()
+        assert all(p.grad is not None for p in (*model.stem.parameters(), *own.parameters()))
+        assert all(p.grad is not None for p in model.shared.parameters())
+        assert all(p.grad is None for p in other.parameters())
+
+
+def test_guided_is_guided_by_given_landmarks_and_else_by_its_own() -> None:
+    model, x = small("guided"), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        found, confidence = model.landmarks.detect(x)
+        own, maps = model.heads(x)
+        assert torch.equal(model.heads(x, found).volume, own)
+        other = model.heads(x, (found + 9) % 32)
+        assert not torch.allclose(other.volume, own, atol=1e-4)
+        assert torch.equal(other.heatmaps, maps)  # what it detects does not depend on what it is given
+        assert torch.equal(networks.enlarge(own, x.shape[2:]), model(x))
+    assert found.shape == (2, 68, 2) and confidence.shape == (2, 68)
+    assert torch.equal(found, decode(maps, 32)[0])
+
+
+def test_a_guided_volume_sees_image_and_landmarks_where_they_are() -> None:
+    model = small("guided", wiring="skip", levels=1)
+    seen = []
+    model.volume.stem[0].register_forward_hook(lambda m, inputs, out: seen.append(inputs[0]))
+    x, landmarks = torch.rand(1, 3, 32, 32), torch.full((1, 68, 2), 5.0)
+    landmarks[0, 7] = torch.tensor([20.0, 11.0])  # x, y
+    with torch.no_grad():
+        model.heads(x, landmarks)
+    (stack,) = seen
+    assert stack.shape == (1, 71, 32, 32)
+    assert torch.equal(stack[:, :3], x)
+    assert divmod(int(stack[0, 3 + 7].argmax()), 32) == (11, 20)
+    assert stack[0, 3 + 7].max() == 1
+    assert stack[0, 3 + 7, 11, 21] == pytest.approx(0.6065, abs=1e-3)  # sigma is one pixel
+
+
+def field(model: Network, size: int) -> int:
+    """How many pixels of a row can change the cell in the middle: the receptive field, by gradient."""
+    x = torch.rand(1, 3, size, size, requires_grad=True)
+    cells = model.slices(x)
+    cells[0, :, cells.shape[2] // 2, cells.shape[3] // 2].sum().backward()
+    return int((x.grad.abs().sum((0, 1, 2)) > 0).sum())
+
+
+def test_receptive_field_by_gradient() -> None:
+    # a ReLU that is closed everywhere would hide a path: several draws, the widest counts
+    def widest(**changes: object) -> int:
+        tiny = {"features": 16, "modules": 1, "stacks": 1, "depth": 4}
+        fields = []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            fields.append(field(VRN(**{**tiny, **changes}).eval(), 192))
+        return max(fields)
+
+    # by hand: a 3x3 on the 48x48 grid adds 8 pixels, on the 24x24 grid 16; the deepest path of "skip" pools
+    # once a nesting, of "low" down to 3x3, whose cells each see the whole window
+    one_up, one_low = widest(wiring="skip", levels=1), widest(wiring="low", levels=1)
+    assert one_up == one_low  # the innermost hourglass is the same
+    assert widest(wiring="low", levels=4) == 192
+    assert one_low < widest(wiring="low", levels=2) < 192
+    assert one_up < widest(wiring="skip", levels=4) < 192
+    stem = 7 + 2 * 2 + 2 + 2 * (4 * 2)  # 7x7; 3x3 at step 2; pool; two 3x3 at step 4
+    after = 8 + 8  # the module behind the hourglass, and a cell of the pool beside its own
+    pooled = 3 * 2 * 8 - 4  # three modules on the pooled grid, up to the border of the pooled cell
+    assert stem + pooled <= one_low <= stem + pooled + 2 * after
 
 
 def test_enlarging_keeps_the_corners() -> None:
@@ -118,12 +236,14 @@ def test_an_impossible_network_is_refused(wrong: dict[str, object]) -> None:
 # -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_network_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    model = small(in_channels=5, wiring="skip", stem=4)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_network_comes_back_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    model = small(kind, in_channels=5, wiring="skip", stem=4, refine=1, sigma=2.0)
     path = networks.save(model, tmp_path / "net.safetensors", {"profile": "x", "size": 32, "iou": 0.5})
     loaded, meta = networks.load(path)
     assert meta == {"profile": "x", "size": 32, "iou": 0.5}
     assert loaded.architecture == model.architecture
+    assert type(loaded) is KINDS[kind]
     assert not loaded.training
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
@@ -221,3 +341,37 @@ def test_refinement_starts_as_the_plain_network() -> None:
         assert torch.allclose(fine, networks.enlarge(coarse, fine.shape[2:]), atol=1e-5)
         refined.lateral.weight.normal_()
         assert not torch.allclose(refined.slices(x), fine, atol=1e-3)
+
+
+def test_files_from_before_there_were_kinds_can_be_read(tmp_path: Path) -> None:
+    path = networks.save(small(), tmp_path / "net.safetensors", {})
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    old = json.loads(header["architecture"])
+    for name in ("kind", "sigma", "refine"):
+        del old[name]
+    save_file(load_file(path), path, metadata={**header, "architecture": json.dumps(old)})
+    assert networks.load(path)[0].architecture == Architecture(**TINY)
+
+
+def test_a_run_may_start_from_other_weights(tmp_path: Path) -> None:
+    path = networks.save(small(), tmp_path / "vrn.safetensors", {})
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        refined = weights.start_from(path, Architecture(**TINY, refine=1)).eval()
+        coarse = small().slices(x)
+        assert torch.allclose(refined.slices(x), networks.enlarge(coarse, (16, 16)), atol=1e-5)
+    with pytest.raises(VrnError, match=r"vrn\.safetensors cannot be the start .*features=16"):
+        weights.start_from(path, Architecture(**{**TINY, "features": 16}))
+
+
+def test_a_landmark_network_becomes_the_detector_of_a_guided_one(tmp_path: Path) -> None:
+    detector = small("landmarks")
+    assert isinstance(detector, LandmarkNetwork)
+    path = networks.save(detector, tmp_path / "landmarks.safetensors", {})
+    torch.manual_seed(5)
+    guided = weights.start_from(path, Architecture(**TINY, kind="guided"))
+    for name, value in detector.state_dict().items():
+        assert torch.equal(guided.landmarks.state_dict()[name], value), name
+    with pytest.raises(VrnError, match="cannot be the start"):
+        weights.start_from(path, Architecture(**TINY, kind="multitask"))

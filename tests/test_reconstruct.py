@@ -282,3 +282,12 @@ def test_still_views_turn_the_head(face):
     assert widths[1] / widths[0] == pytest.approx(depth_to_width, abs=0.06)
     clay = viewer.still(face, 0, 120, clay=True)
     assert np.ptp(clay[60, 60].astype(int)) < 40 < np.abs(clay.astype(int) - front).max()
+
+
+def test_a_landmark_network_is_not_taken_for_a_volume_network(tmp_path):
+    from vrnlib.networks import architecture_of, build, save
+    from vrnlib.params import profile
+
+    path = save(build(architecture_of(profile("smoke"), "landmarks")), tmp_path / "fan.safetensors", {})
+    with pytest.raises(VrnError, match="finds landmarks"):
+        vrnlib.reconstruct(astronaut(), network=path)

@@ -9,20 +9,27 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vrnlib import batches, networks
 from vrnlib.checkpoint import State, read_log
+from vrnlib.commands.train import gather
+from vrnlib.databases import SynthLP
 from vrnlib.errors import VrnError
+from vrnlib.estimate import estimate
+from vrnlib.landmarks import targets
 from vrnlib.loss import slices_loss, voxel_loss
-from vrnlib.networks import VRN, enlarge
+from vrnlib.networks import VRN, Architecture, Heads, enlarge
+from vrnlib.objective import inputs, losses, validate
 from vrnlib.params import PROFILES
+from vrnlib.recipe import EPOCH
 from vrnlib.train import TrainParams, learning_rate, main, train
 
 QUIET: dict[str, Any] = {"threads": 1, "workers": 0, "log_steps": 5, "validation_faces": 8}
@@ -44,7 +51,11 @@ class Balls:
         inside = (rows - y) ** 2 + (columns - x) ** 2 + ((depths - self.depth / 2) / 2) ** 2 < 64
         image = rng.integers(0, 60, (self.size, self.size, 3)).astype(np.uint8)
         image[inside.any(2)] += 150
-        return {"image": image, "volume": inside.astype(np.uint8).transpose(2, 0, 1)}
+        # sixty-eight points on a circle round the ball
+        angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+        landmarks = np.stack([x + 6 * np.cos(angles), y + 6 * np.sin(angles)], 1).astype(np.float32)
+        volume = inside.astype(np.uint8).transpose(2, 0, 1)
+        return {"image": image, "volume": volume, "landmarks": landmarks}
 
 
 def run(out: Path, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -118,6 +129,14 @@ def test_order_shows_every_sample_once_a_block_and_resumes_anywhere() -> None:
     assert taken(batches.Order(4, 0, 16), 10) != whole[:160]
 
 
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_several_processes_share_the_batches_of_one(processes: int) -> None:
+    whole = iter(batches.Order(0, 36, 12))
+    shares = [iter(batches.Order(0, 36, 12, (r, processes))) for r in range(processes)]
+    for _ in range(5):
+        assert [i for share in shares for i in next(share)] == next(whole)
+
+
 def test_order_mixes_people() -> None:
     people = [len({i // 12 for i in taken(batches.Order(0, start, 16), 1)}) for start in range(0, 480, 16)]
     assert min(people) >= 10
@@ -137,6 +156,48 @@ def test_batches_survive_packing() -> None:
 
 # ---- parameters
 # ------------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_recipe_to_the_letter() -> None:
+    params = gather("vrn", "paper", "synth-lp", None, None, None, "paper", [])
+    assert EPOCH == 61_225
+    at = {epoch: learning_rate(params, State(position=epoch * EPOCH)) for epoch in (0, 39, 40, 49)}
+    assert list(at.values()) == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5])
+    assert (params.size, params.depth, params.features, params.refine) == (192, 200, 256, 0)
+    augment = SynthLP(seed=params.seed).augment
+    assert asdict(augment) == {
+        "rotation": 45.0, "translation": 15.0, "scale": (0.85, 1.15), "flip": 0.2, "gain": (0.6, 1.4)
+    }  # fmt: skip
+
+
+def test_words_of_the_command_line_become_parameters() -> None:
+    words = ("smoke", "synth-lp", 2.0, None, 0.5, "laptop", ["learning_rate=3e-4", "lr_drop=[0.5]"])
+    params = gather("guided", *words)
+    assert (params.kind, params.max_minutes, params.max_faces) == ("guided", 2.0, 30612)
+    assert (params.learning_rate, params.lr_drop) == (3e-4, (0.5,))
+    assert gather("guided", "paper", *words[1:]).modules == 4
+    assert gather("vrn", "paper", *words[1:]).modules == 3
+    for wrong, message in [
+        (("gided", *words), "unknown network 'gided' .did you mean 'guided'"),
+        (("vrn", "smoke", "synth-lp", None, None, None, "laptop", []), "how long"),
+        (("vrn", "smoke", "synth-lp", None, 5, 5.0, "laptop", []), "two words for one thing"),
+        (("vrn", "smoke", "synth-lp", None, 5, None, "2017", []), "unknown recipe '2017'"),
+        (("vrn", "smoke", "synth-lp", None, 5, None, "laptop", ["kind=guided"]), "without -p"),
+        (("vrn", "smoke", "synth-lp", None, 5, None, "laptop", ["learning_rat=1"]), "did you mean"),
+    ]:
+        with pytest.raises(VrnError, match=message):
+            gather(*wrong)
+
+
+def test_estimate_counts_what_the_released_network_costs() -> None:
+    params = TrainParams.of("paper", max_faces=EPOCH)
+    cost = estimate(params, steps=0)
+    assert cost.parameters == 19_184_968
+    assert cost.forward == pytest.approx(2 * 24.47e9, rel=0.002)  # counted on the conversion of the .t7 file
+    assert cost.step == pytest.approx(3 * cost.forward, rel=0.01)  # gradients of weights, and of inputs
+    assert cost.faces_per_second is None
+    lines = "\n".join(cost.lines(params, processes=2, tflops=cost.step / 1e12))
+    assert "3 faces at once" in lines and "2.0 faces/s, 8.50 hours an epoch" in lines
 
 
 def test_learning_rate_drops_at_fractions_and_at_numbers_of_faces() -> None:
@@ -180,7 +241,9 @@ def test_training_learns_and_leaves_a_complete_folder(tmp_path: Path) -> None:
     assert [rates[0], rates[-1]] == pytest.approx([3e-3, 3e-4])
     names = {p.name for p in (tmp_path / "run").iterdir()}
     files = {"params.json", "provenance.json", "metrics.json", "log.jsonl", "checkpoint.json", "checkpoint"}
-    assert names == files | {"vrn-smoke.safetensors"}
+    assert names == files | {"vrn-smoke.safetensors", "curves.png"}
+    with Image.open(tmp_path / "run" / "curves.png") as picture:
+        assert picture.width > picture.height > 100
     model, meta = networks.load(tmp_path / "run" / "vrn-smoke.safetensors")
     assert (meta["profile"], meta["size"], meta["faces"], meta["run"]) == ("smoke", 32, 480, "run")
     assert model.architecture.features == 16
@@ -203,9 +266,105 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     assert same(tmp_path / "none", tmp_path / "two")
 
 
-def start(out: Path, faces: int) -> subprocess.Popen[str]:
+@pytest.mark.parametrize("kind", ["multitask", "guided", "landmarks"])
+def test_every_head_learns(tmp_path: Path, kind: str) -> None:
+    metrics = run(tmp_path, kind=kind, max_faces=240, learning_rate=3e-3, log_steps=20)
+    rows = read_log(tmp_path / "log.jsonl")
+    first, *_, last = (row for row in rows if row["event"] == "train")
+    # half of a landmark loss stays: targets between 0 and 1 have an entropy of their own
+    assert last["loss"] < 0.7 * first["loss"]
+    if kind == "landmarks":
+        assert "iou" not in metrics["validation"]
+    else:
+        assert last["loss_volume"] < 0.6 * first["loss_volume"]
+        assert last["loss_heatmaps"] < 0.7 * first["loss_heatmaps"]
+        assert last["loss"] == pytest.approx(last["loss_volume"] + last["loss_heatmaps"])
+    (batch,) = batches.first(Balls(32, 34, 99), 8, 8, workers=0)
+    fresh = validate(networks.build(TrainParams.of("smoke", kind=kind, max_faces=1).architecture), [batch])
+    assert metrics["validation"]["landmark_error"] < 0.5 * fresh["landmark_error"]
+    assert metrics["best_landmark_error"] == metrics["validation"]["landmark_error"]
+    assert ("iou_true_landmarks" in metrics["validation"]) == (kind == "guided")
+    model, meta = networks.load(tmp_path / f"{kind}-smoke.safetensors")
+    assert (model.architecture.kind, meta["profile"]) == (kind, "smoke")
+
+
+def test_guided_learns_its_volume_from_the_true_landmarks() -> None:
+    torch.manual_seed(0)
+    params = TrainParams.of("smoke", kind="guided", max_faces=1)
+    model = networks.build(params.architecture)
+    (batch,) = batches.first(Balls(params.size, params.depth, 0), 4, 4, workers=0)
+    image, volume, landmarks = inputs(batch, params.architecture)
+    parts = losses(model, params.architecture, image, volume, landmarks)
+    heads = model.heads(image, landmarks)
+    assert parts["volume"].item() == pytest.approx(slices_loss(heads.volume, volume).item(), rel=1e-4)
+    assert set(parts) == {"volume", "heatmaps"}
+    # the volume's loss reaches the volume part alone: no gradient flows through the points
+    parts["volume"].backward(retain_graph=True)
+    assert all(p.grad is None for p in model.landmarks.parameters())
+    parts["heatmaps"].backward()
+    assert all(p.grad is not None for p in model.landmarks.parameters())
+    moved = losses(model, params.architecture, image, volume, landmarks.flip(0))
+    assert moved["volume"].item() != parts["volume"].item()
+    del batch["landmarks"]
+    with pytest.raises(VrnError, match="guided network learns from them"):
+        inputs(batch, params.architecture)
+
+
+def test_validation_scores_a_perfect_network_perfectly() -> None:
+    data = SynthLP(32, 34, seed=3, augment=False, truth=True)
+    held_out = batches.first(data, 3, 2, workers=0)
+    packed = [inputs(batch, Architecture(depth=34, kind="multitask")) for batch in held_out]
+    answers = iter(packed)
+
+    class Oracle(torch.nn.Module):
+        architecture = Architecture(depth=34, kind="multitask")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def heads(self, image: torch.Tensor) -> Heads:
+            known, volume, landmarks = next(answers)
+            assert torch.equal(image, known)
+            maps = targets(landmarks, 32, 32).clamp(1e-7, 1 - 1e-7)
+            return Heads(volume.float() * 40 - 20, torch.logit(maps))
+
+    scores = validate(Oracle(), held_out, nme_faces=3)  # type: ignore[arg-type]
+    assert scores["iou"] == 1
+    assert scores["landmark_error"] == pytest.approx(0, abs=1e-3)
+    assert scores["nme"] < 0.09  # what 32 pixels cost
+    assert "nme" not in validate(Oracle(), [], nme_faces=3)  # type: ignore[arg-type]
+
+
+def test_pieces_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    # one step from the same weights: with batch normalisation off, cutting the batch changes nothing
+    results = []
+    for pieces in (1, 2):
+        torch.manual_seed(0)
+        params = TrainParams.of("smoke", **{**QUIET, "max_faces": 4, "accumulate": pieces})
+        model = networks.build(params.architecture)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 0.0
+                module.forward = lambda x: x * 0.5  # type: ignore[method-assign]
+        data = Balls(32, 34, 0)
+        train(params, tmp_path / str(pieces), model=model, dataset=data, validation=data, say=lambda _: None)
+        results.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert results[0].keys() == results[1].keys() and len(results[0]) > 50
+    scale = max(g.abs().max() for g in results[0].values())
+    for name, whole in results[0].items():
+        assert torch.allclose(results[1][name], whole, atol=1e-4 * scale), name
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VrnError, match="batch of 4 cannot be cut into 3 equal pieces"):
+        run(tmp_path, accumulate=3)
+    assert TrainParams.of("smoke", max_faces=1, batch_size=24, accumulate=3).share(4) == 6
+
+
+def start(out: Path, faces: int, kind: str = "vrn") -> subprocess.Popen[str]:
     """This file as a program: a run that checkpoints at every step, in a process that can be killed."""
-    command = [sys.executable, __file__, str(out), str(faces)]
+    command = [sys.executable, __file__, str(out), str(faces), kind]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -221,15 +380,16 @@ def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> int:
     raise AssertionError("the run did not get going")
 
 
-def test_a_killed_run_goes_on_to_bit_identical_weights(tmp_path: Path) -> None:
-    run(tmp_path / "whole", max_faces=240)
+@pytest.mark.parametrize("kind", ["vrn", "guided"])
+def test_a_killed_run_goes_on_to_bit_identical_weights(tmp_path: Path, kind: str) -> None:
+    run(tmp_path / "whole", max_faces=120, kind=kind)
     out = tmp_path / "killed"
-    process = start(out, 240)
-    reached = wait_for_step(out, 7, process)
+    process = start(out, 120, kind)
+    reached = wait_for_step(out, 4, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert reached < 60
-    run(out, max_faces=240)
+    assert reached < 30
+    run(out, max_faces=120, kind=kind)
     assert same(tmp_path / "whole", out)
     steps = [row["step"] for row in read_log(out / "log.jsonl") if row["event"] == "train"]
     assert steps == sorted(set(steps))
@@ -312,7 +472,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 if __name__ == "__main__":
     train(
-        TrainParams.of("smoke", **QUIET, max_faces=int(sys.argv[2]), checkpoint_minutes=1e-6),
+        TrainParams.of(
+            "smoke", **QUIET, max_faces=int(sys.argv[2]), checkpoint_minutes=1e-6, kind=sys.argv[3]
+        ),
         sys.argv[1],
         dataset=Balls(32, 34, 0),
         validation=Balls(32, 34, 99),

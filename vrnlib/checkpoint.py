@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from torch import Tensor
 
 from vrnlib import networks
 from vrnlib.errors import VrnError
-from vrnlib.networks import VRN
+from vrnlib.networks import Network
 from vrnlib.params import strict
 from vrnlib.provenance import read_json, replacing, write_json
+from vrnlib.weights import transfer
 
 MANIFEST = "checkpoint.json"
 
@@ -44,13 +45,24 @@ class State:
     seconds : float
         Time spent so far, validation included, interruptions not.
     best_iou : float
-        Best held-out IoU so far.
+        Best held-out IoU so far; 0 of a network without a volume.
+    best_landmark_error : float, optional
+        Smallest held-out landmark error so far; None of a network without heat-maps.
     """
 
     step: int = 0
     position: int = 0
     seconds: float = 0.0
     best_iou: float = 0.0
+    best_landmark_error: float | None = None
+
+    def note(self, scores: dict[str, float | None]) -> None:
+        """Keep the best of a validation's scores."""
+        self.best_iou = max(self.best_iou, scores.get("iou") or 0.0)
+        error = scores.get("landmark_error")
+        if error is not None:
+            former = self.best_landmark_error
+            self.best_landmark_error = error if former is None else min(error, former)
 
 
 def has_checkpoint(out: Path) -> bool:
@@ -59,7 +71,7 @@ def has_checkpoint(out: Path) -> bool:
 
 
 def save_checkpoint(
-    out: Path, params: dict[str, Any], model: VRN, optimiser: torch.optim.Optimizer, state: State
+    out: Path, params: dict[str, Any], model: Network, optimiser: torch.optim.Optimizer, state: State
 ) -> None:
     """Write the whole state of a run. The former checkpoint is valid until the new one is, then it is
     removed.
@@ -83,7 +95,9 @@ def save_checkpoint(
             file.unlink(missing_ok=True)
 
 
-def load_checkpoint(out: Path, model: VRN, optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], State]:
+def load_checkpoint(
+    out: Path, model: Network, optimiser: torch.optim.Optimizer
+) -> tuple[dict[str, Any], State]:
     """Put the checkpoint of the run in `out` into `model` and `optimiser`; return the run's parameters and
     state.
 
@@ -102,13 +116,12 @@ def load_checkpoint(out: Path, model: VRN, optimiser: torch.optim.Optimizer) -> 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VrnError(f"{manifest} is damaged ({error!r}): start a new run elsewhere") from None
     saved, _ = networks.load(files["model"])
-    here, there = model.architecture, saved.architecture
-    if there not in (here, replace(here, refine=0)):
-        raise VrnError(
-            f"{out} holds a run of another network, {saved.architecture}: choose another folder for "
-            f"{model.architecture}"
-        )
-    model.load_state_dict({**model.state_dict(), **saved.state_dict()})
+    try:
+        transfer(saved, model)
+    except VrnError as error:
+        raise VrnError(f"{out} holds a run of another network: {error}; choose another folder") from None
+    numbers = {name: number for number, (name, _) in enumerate(model.named_parameters())}
+    names = [name for name, _ in saved.named_parameters()]
     try:
         with safe_open(files["optimiser"], framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
@@ -118,9 +131,9 @@ def load_checkpoint(out: Path, model: VRN, optimiser: torch.optim.Optimizer) -> 
             index, key = name.split(".")
             # the parameters are channels-last: arithmetic between two memory orders is slow
             order = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-            slots.setdefault(int(index), {})[key] = value.contiguous(memory_format=order)
+            slots.setdefault(numbers[names[int(index)]], {})[key] = value.contiguous(memory_format=order)
         optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, IndexError, ValueError) as error:
         raise VrnError(f"{files['optimiser']} is damaged ({error}): start a new run elsewhere") from None
     return params, state
 
@@ -129,7 +142,7 @@ class Log:
     """`log.jsonl` of a run: one JSON object a line, written out at once. See `read_log` for the rows."""
 
     def __init__(self, path: Path, state: State, data: str, resuming: bool) -> None:
-        self.state, self.data = state, data
+        self.path, self.state, self.data = path, state, data
         rows = read_log(path) if resuming and path.exists() else []
         lines = [json.dumps(row) + "\n" for row in rows if row["step"] <= state.step]
         with replacing(path) as temporary:
@@ -155,9 +168,10 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
     ======== ===============================================================================================
     phase    `changed`: parameter -> [before, now]; empty at the beginning
-    train    `loss` (mean since the former row), `faces_per_second`, `waiting` (share of the time spent
-             waiting for data), `learning_rate`
-    validate `loss`, `iou` on the held-out faces
+    train    `loss` (mean since the former row; with two heads also `loss_volume`, `loss_heatmaps`, of the
+             first process), `faces_per_second`, `waiting` (share of the time spent waiting for data),
+             `learning_rate`
+    validate what :func:`vrnlib.objective.validate` returns: `loss`, `iou`, `nme`, `landmark_error`
     stop     nothing more: a signal ended this session
     ======== ===============================================================================================
     """

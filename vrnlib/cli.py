@@ -17,6 +17,7 @@ import typer
 from vrnlib.commands.convert import convert
 from vrnlib.commands.data import app as data
 from vrnlib.commands.evaluate import evaluate
+from vrnlib.commands.train import train
 from vrnlib.errors import VrnError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 FORMATS = ("glb", "obj", "ply")
 
+app.command()(train)
 app.command()(evaluate)
 app.command()(convert)
 app.add_typer(data, name="data")

@@ -18,6 +18,8 @@ from vrnlib.errors import VrnError, did_you_mean
 
 T = TypeVar("T")
 Wiring = Literal["low", "skip"]
+Kind = Literal["vrn", "multitask", "guided", "landmarks"]
+"""The networks of the paper (its Fig. 4): VRN, VRN-Multitask, VRN-Guided, and the detector of the latter."""
 
 
 def depth_of(size: int) -> int:
@@ -57,6 +59,9 @@ class Profile:
         Faces a training step.
     refine : int
         Residual modules at half the crop's resolution before the last convolution (0 in the paper).
+    guided_modules : int
+        In place of `modules` for VRN-Guided and its landmark network (4 in the thesis' table; the released
+        unguided network has 3).
     """
 
     name: str
@@ -69,13 +74,23 @@ class Profile:
     wiring: Wiring
     batch_size: int
     refine: int = 0
+    guided_modules: int = 4
 
 
 PROFILES: dict[str, Profile] = {
     p.name: p
     for p in (
         Profile(
-            "smoke", 32, depth_of(32), features=16, modules=1, stacks=2, levels=2, wiring="low", batch_size=4
+            "smoke",
+            32,
+            depth_of(32),
+            features=16,
+            modules=1,
+            stacks=2,
+            levels=2,
+            wiring="low",
+            batch_size=4,
+            guided_modules=1,
         ),
         Profile(
             "laptop",
@@ -88,6 +103,7 @@ PROFILES: dict[str, Profile] = {
             wiring="low",
             batch_size=8,
             refine=1,
+            guided_modules=2,
         ),
         Profile(
             "paper",

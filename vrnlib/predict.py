@@ -124,6 +124,8 @@ def _load_network(path: Path, changed: int) -> Network:
     from vrnlib import networks
 
     model, meta = networks.load(path)
+    if model.architecture.kind == "landmarks":
+        raise VrnError(f"'{path}' finds landmarks, not volumes: give a vrn, multitask or guided network")
     return Network(for_inference(model), _window(model, meta), meta, path)
 
 
