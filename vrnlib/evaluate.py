@@ -1,11 +1,12 @@
-"""Score a network on held-out drawn faces: NME (Eq. 2) with its confidence interval, per yaw band, and IoU.
+"""Score a network on a test set: NME (Eq. 2) with its confidence interval, per yaw band, and IoU.
 
     python -m vrnlib.evaluate --network results/checkpoints/vrn-laptop.safetensors \\
         --out results/evaluation/vrn-laptop
 
 The paper's protocol: correspondence by ICP, depth aligned, errors on the unmoved mesh (`nme`) and on the
-rigidly aligned one (`nme_rigid`); `--correspondence nearest` is the cheap option. One face a person, each in
-another pose, without augmentation. The people come from another seed than training's, so none was seen.
+rigidly aligned one (`nme_rigid`); `--correspondence nearest` is the cheap option. The default test set is
+`synth-lp`: one face a person, each in another pose, without augmentation; the people come from another seed
+than training's, so none was seen. `--database` names another (:mod:`vrnlib.databases.testsets`).
 Meshes of other methods are scored by `vrn evaluate` (`vrnlib.evaluate_meshes`).
 """
 
@@ -23,13 +24,16 @@ from typing import Any
 import numpy as np
 
 from vrnlib import metrics, scores
-from vrnlib.databases import DATA_VERSION, POSES_PER_FACE, SynthLP
+from vrnlib.databases.testsets import NAMES, open_test_set
 from vrnlib.errors import VrnError
 from vrnlib.provenance import collect, replacing, write_json
 
 TEST_SEED = 2_000_003
 """Training uses seed 0 (and three seeds later), validation 1,000,003."""
-COLUMNS = ("index", "pitch", "yaw", "roll", "nme", "nme_rigid", "iou", "floor", "removed_bodies")
+COLUMNS = (
+    "index", "identity", "expression", "pitch", "yaw", "roll",
+    "nme", "nme_rigid", "iou", "floor", "removed_bodies",
+)  # fmt: skip
 
 
 def score_face(network: Any, sample: dict[str, np.ndarray], correspondence: str = "icp") -> dict[str, float]:
@@ -63,7 +67,7 @@ def _surface_error(
 _WORKER: dict[str, Any] = {}  # of a worker process: its network and its data
 
 
-def _start_worker(network_path: Path, seed: int, correspondence: str) -> None:
+def _start_worker(network_path: Path, database: str, seed: int, correspondence: str) -> None:
     import torch
 
     from vrnlib.reconstruct import load_network
@@ -71,15 +75,18 @@ def _start_worker(network_path: Path, seed: int, correspondence: str) -> None:
     torch.set_num_threads(1)
     network = load_network(network_path)
     depth = network.model.architecture.depth
-    data = SynthLP(network.size, depth, seed=seed, augment=False, truth=True)
-    _WORKER.update(network=network, data=data, correspondence=correspondence)
+    test = open_test_set(database, network.size, depth, faces=1, seed=seed)
+    _WORKER.update(network=network, test=test, correspondence=correspondence)
 
 
-def _score_index(index: int) -> dict[str, float]:
-    sample = _WORKER["data"][index]
+def _score_index(index: int) -> dict[str, Any]:
+    test = _WORKER["test"]
+    sample, info = test.data[index], test.info(index)
     pitch, yaw, roll = np.rad2deg(sample["pose"]).tolist()
     return {
         "index": index,
+        "identity": info["identity"],
+        "expression": info["expression"],
         "pitch": pitch,
         "yaw": yaw,
         "roll": roll,
@@ -94,9 +101,11 @@ def evaluate(
     seed: int = TEST_SEED,
     workers: int = 0,
     correspondence: str = "icp",
+    database: str = "synth-lp",
 ) -> dict[str, Any]:
-    """Score `faces` faces and write `errors.csv` (a row a face), `metrics.json` and `provenance.json` into
-    `out`. `workers` processes share the work (0: one a processor); their number does not change the result.
+    """Score `faces` faces of `database` (0: all of a frozen one) and write `errors.csv` (a row a face),
+    `metrics.json` and `provenance.json` into `out`. `workers` processes share the work (0: one a processor);
+    their number does not change the result. Intervals are over persons where a person has several faces.
 
     Returns
     -------
@@ -109,31 +118,37 @@ def evaluate(
     """
     from vrnlib.reconstruct import load_network
 
-    if faces < 2:
+    if faces < 2 and (faces or database == "synth-lp"):
         raise VrnError(f"an interval needs at least 2 faces, got {faces}")
     if correspondence not in metrics.CORRESPONDENCES:
         known = ", ".join(metrics.CORRESPONDENCES)
         raise VrnError(f"unknown correspondence '{correspondence}': use {known}")
     start, out = time.perf_counter(), Path(out)
     network = load_network(network_path)  # a damaged one is refused here, once
-    indices = [i * POSES_PER_FACE + i % POSES_PER_FACE for i in range(faces)]
+    test = open_test_set(database, network.size, network.model.architecture.depth, faces, seed)
+    indices = test.indices
+    start_with = (Path(network_path), database, seed, correspondence)
     pool = multiprocessing.get_context("spawn").Pool(
-        min(workers or os.cpu_count() or 1, faces), _start_worker, (Path(network_path), seed, correspondence)
+        min(workers or os.cpu_count() or 1, len(indices)), _start_worker, start_with
     )
     with pool:
         rows = pool.map(_score_index, indices, chunksize=4)
     errors = np.array([r["nme"] for r in rows])
+    people = [r["identity"] for r in rows]
+    groups = people if len(set(people)) < len(people) else None  # faces of one person are not independent
     result = {
-        "nme": scores.summary(errors),
-        "nme_rigid": scores.summary([r["nme_rigid"] for r in rows]),
+        "nme": scores.summary(errors, groups=groups),
+        "nme_rigid": scores.summary([r["nme_rigid"] for r in rows], groups=groups),
         "shares": scores.shares(errors),
-        "iou": scores.summary([r["iou"] for r in rows]),
-        "by_yaw": scores.by_yaw(errors, [r["yaw"] for r in rows]),
+        "iou": scores.summary([r["iou"] for r in rows], groups=groups),
+        "by_yaw": scores.by_yaw(errors, [r["yaw"] for r in rows], groups=groups),
         "floor": scores.summary([r["floor"] for r in rows]),
         "floor_by_yaw": scores.by_yaw([r["floor"] for r in rows], [r["yaw"] for r in rows]),
         "removed_bodies": float(np.mean([r["removed_bodies"] for r in rows])),
         "correspondence": correspondence,
-        "data": DATA_VERSION,
+        "database": database,
+        "persons": len(set(people)),
+        "data": test.version,
         "seed": seed,
         "network": Path(network_path).name,
         "training": network.meta,
@@ -145,11 +160,11 @@ def evaluate(
     ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows({k: f"{r[k]:.6g}" for k in COLUMNS} for r in rows)
+        writer.writerows({k: r[k] if k in COLUMNS[:3] else f"{r[k]:.6g}" for k in COLUMNS} for r in rows)
     write_json(
         out / "provenance.json",
         collect(
-            {"faces": faces, "correspondence": correspondence},
+            {"database": database, "faces": len(indices), "correspondence": correspondence},
             {"test": seed},
             [Path(network_path)],
             time.perf_counter() - start,
@@ -182,11 +197,12 @@ def describe(result: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m vrnlib.evaluate", description="Score a network on held-out drawn faces."
+        prog="python -m vrnlib.evaluate", description="Score a network on a test set."
     )
     parser.add_argument("--network", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--faces", type=int, default=500)
+    parser.add_argument("--database", default="synth-lp", help=", ".join(NAMES))
+    parser.add_argument("--faces", type=int, default=500, help="0: all of a frozen database")
     parser.add_argument("--seed", type=int, default=TEST_SEED)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 is one a processor")
     parser.add_argument("--correspondence", default="icp", help="icp (the paper's), nearest or surface")
@@ -195,7 +211,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             describe(
                 evaluate(
-                    given.network, given.out, given.faces, given.seed, given.workers, given.correspondence
+                    given.network,
+                    given.out,
+                    given.faces,
+                    given.seed,
+                    given.workers,
+                    given.correspondence,
+                    given.database,
                 )
             )
         )

@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 
 from vrnlib import score_meshes, scores
-from vrnlib.databases import POSES_PER_FACE, SynthLP
-from vrnlib.databases.manifest import DATABASES as FROZEN
+from vrnlib.databases.testsets import NAMES, open_test_set
 from vrnlib.errors import VrnError, did_you_mean
 from vrnlib.params import depth_of
 from vrnlib.provenance import collect, read_json, replacing, write_json
 from vrnlib.score_meshes import Truth, sample_truth
-
-DATABASES = ("synth-lp", *FROZEN)
-"""Databases that can be named; anything else is a folder of ground truth."""
 
 
 def open_truths(
@@ -29,39 +25,27 @@ def open_truths(
 ) -> tuple[dict[str, Callable[[], Truth]], Callable[[str], np.ndarray] | None]:
     """Name -> ground truth, and name -> image (size, size, 3) uint8 where the database has images.
 
-    `database` is a name of `DATABASES` or a folder of NPZ files (see `vrnlib.score_meshes`), which is taken
-    whole. Of `synth-lp`, which has no end, the first `faces` persons of the `seed` are taken, one pose each;
-    of a frozen test database `faces` samples evenly spread over it, or all (0).
+    `database` is a name (see `vrnlib.databases.testsets` for which samples `faces` means) or a folder of NPZ
+    files (see `vrnlib.score_meshes`), which is taken whole.
     """
     if Path(database).is_dir():
         return score_meshes.folder_truths(database), None
-    if database not in DATABASES:
-        hint = did_you_mean(database, DATABASES)
+    if database not in NAMES:
+        hint = did_you_mean(database, NAMES)
         raise VrnError(f"'{database}' is neither a folder of ground truth nor a database{hint}: known are "
-                       f"{', '.join(DATABASES)}")  # fmt: skip
-    lock, depth = threading.Lock(), depth_of(size)
-    if database == "synth-lp":
-        data, frozen = SynthLP(size, depth, seed=seed, augment=False, truth=True), None
-        indices = [i * POSES_PER_FACE + i % POSES_PER_FACE for i in range(faces)]
-        prefix = f"{database}-{seed}"
-    else:
-        data = frozen = FROZEN[database](size, depth, truth=True)
-        indices = (
-            [i * len(data) // faces for i in range(min(faces, len(data)))] if faces else range(len(data))
-        )
-        prefix = database
+                       f"{', '.join(NAMES)}")  # fmt: skip
+    test, lock = open_test_set(database, size, depth_of(size), faces, seed), threading.Lock()
+    prefix = f"{database}-{seed}" if database == "synth-lp" else database
 
     def sample(name: str) -> dict[str, np.ndarray]:
         with lock:  # the database keeps faces between calls
-            return data[int(name.rsplit("-", 1)[1])]
+            return test.data[int(name.rsplit("-", 1)[1])]
 
     def truth(name: str, index: int) -> Truth:
-        if frozen is None:
-            return sample_truth(sample(name), str(index // POSES_PER_FACE))
-        info = frozen.info(index)
-        return sample_truth({**sample(name), "identity": info["identity"], "expression": info["expression"]})
+        return sample_truth({**sample(name), **test.info(index)})
 
-    truths = {n: partial(truth, n, i) for i in indices for n in (f"{prefix}-{i:06d}",)}
+    names = [f"{prefix}-{i:06d}" for i in test.indices]
+    truths = {name: partial(truth, name, i) for name, i in zip(names, test.indices, strict=True)}
     return truths, lambda name: sample(name)["image"]
 
 
@@ -142,7 +126,7 @@ def evaluate_folder(
     start, out = time.perf_counter(), Path(out)
     meshes = score_meshes.predictions(predictions)
     truths, _ = open_truths(database, faces, size, seed)
-    named = {"faces": faces, "size": size, "seed": seed} if database in DATABASES else {}
+    named = {"faces": faces, "size": size, "seed": seed} if database in NAMES else {}
     source = database if named else Path(database).name
     settings = {"database": source, "frame": frame, "correspondence": correspondence, **named}
     if (out / "settings.json").is_file() and read_json(out / "settings.json") != settings:

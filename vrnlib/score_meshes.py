@@ -98,7 +98,7 @@ def folder_truths(folder: str | Path) -> dict[str, Callable[[], Truth]]:
     return {p.stem: lambda p=p: read_truth(p) for p in paths}
 
 
-def sample_truth(sample: Mapping[str, Any], identity: str = "") -> Truth:
+def sample_truth(sample: Mapping[str, Any]) -> Truth:
     """Ground truth of a database's sample; its image is the window, so image and network frame are one."""
     if "points" not in sample or "eyes" not in sample:
         raise VrnError("this database gives no ground truth: open it with truth=True")
@@ -108,7 +108,7 @@ def sample_truth(sample: Mapping[str, Any], identity: str = "") -> Truth:
         len(sample["image"]),
         (1.0, 0.0, 0.0),
         float(np.rad2deg(sample["pose"][1])),
-        str(sample.get("identity", identity)),
+        str(sample.get("identity", "")),
         str(sample.get("expression", "")),
     )
 
