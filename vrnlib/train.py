@@ -223,7 +223,7 @@ def train(
                 recent, parts, spent, waiting = [], {}, 0.0, 0.0
             if state.seconds - last_validation >= p.validate_minutes * 60 and not done:
                 held_out_scores()
-                last_validation = state.seconds
+                last_validation = time.monotonic() - start  # after it: or a slow one would follow at every step
             if state.seconds - last_checkpoint >= p.checkpoint_minutes * 60:
                 save_checkpoint(out, asdict(p), model, optimiser, state)
                 last_checkpoint = state.seconds
