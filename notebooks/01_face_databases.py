@@ -7,6 +7,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -30,14 +32,15 @@
 # - Describe a face by a mean and a sum of displacements.
 # - Read the pose convention of 300W-LP and the 68 landmarks.
 # - Follow one face from shape to photograph, through the paper's augmentation.
-# - Judge honestly whether drawn faces look like faces.
+# - Judge honestly whether drawn faces look like faces, and like people.
+# - Say in which direction each test database leaves the training data.
 # - Get any sample again from two numbers.
 #
 # ## Prerequisites
 # [00](00_start_here.ipynb). Vectors and matrices.
 #
 # ## Input files
-# none: the shapes are part of the package (`vrnlib/data/face_basis.npz`)
+# none: the shapes are part of the package (`vrnlib/data/face_basis.npz`). `mapped-scans` is fetched once through pip (60 MB).
 #
 # ## Output files
 # - `results/notebooks/01_face_databases/metrics.json`: the statistics of this notebook
@@ -50,7 +53,8 @@
 # %% tags=["parameters"]
 profile: str = "laptop"  # smoke, laptop or paper: size of the samples, and how many are counted
 seed: int = 0  # of all faces shown here
-sheet_size: int = 96  # side in pixels of the faces of the contact sheet, a multiple of 8
+sheet_size: int = 64  # side in pixels of the faces of the contact sheet, a multiple of 8
+database_path: str = ""  # folder of 300W-LP, AFLW2000-3D, BU-4DFE or Florence to be shown; empty shows none
 out: str = "../results"  # folder for what this notebook writes
 
 # %%
@@ -60,8 +64,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vrnlib import appearance, databases, detect, faces, figures, params, provenance
-from vrnlib.databases import Augmentation, SynthLP, render_sample
+from vrnlib import anthropometry, appearance, databases, detect, faces, figures, params, provenance
+from vrnlib.databases import Augmentation, SynthLP, heldout, manifest, preview, render_sample
+from vrnlib.errors import VrnError
 from vrnlib.voxel import Grid
 
 started = time.perf_counter()
@@ -131,8 +136,26 @@ fig = figures.row([plaster(h, t) for t in (0, 50) for h in heads], ["six people"
 figures.show(fig, alt="Six random heads in grey plaster, from the front and turned by 50 degrees. They differ in length, jaw and nose.", photo=True)
 
 # %% [markdown]
-# **What to notice.** They are different people, and all plausible ones. Without colour it is hard to say more: recognition
-# lives in brows, hair and skin as well as in shape.
+# **What to notice.** Without colour it is hard to tell people apart: recognition lives in brows, hair and skin as well as in shape.
+#
+# ### Are they plausible people?
+# Anthropometry has measured faces for decades. Seven distances on our random people, beside published means and standard
+# deviations over several populations and both sexes (sources, and which of them are quoted from memory: `vrnlib/anthropometry.py`).
+
+# %%
+crowd = np.stack([basis.vertices(faces.sample_identity(np.random.default_rng((seed, 8, i)))) for i in range(counted)])
+rows = [
+    (f"{row['points']}: {row['measure']}", f"{row['norm_mean']:.1f} +- {row['norm_sd']:.1f}",
+     f"{row['mean']:.1f} +- {row['sd']:.1f}", f"{100 * row['inside']:.0f} %")
+    for row in anthropometry.summary(crowd)
+]  # fmt: skip
+figures.note(figures.table(["distance", "people, mm", f"ours, mm (n = {counted})", "within 3 SD"], rows))
+whole = float(anthropometry.plausible(crowd).mean())
+figures.note(f"All seven distances at once lie within 3 SD for {100 * whole:.1f} % of our people.")
+
+# %% [markdown]
+# **What to notice.** Our faces are a little short and a little wide, and vary about as much as people do. None of this says that the
+# *combinations* are those of people: that would need scans.
 #
 # ## Expression
 # The 52 facial actions are those of common face trackers. A named expression is a handful of them.
@@ -183,12 +206,13 @@ figures.note(
 # %%
 groups = {"jaw": (0, 17), "brows": (17, 27), "nose": (27, 36), "eyes": (36, 48), "mouth": (48, 68)}
 look, soft = appearance.sample_look(rng), appearance.sample_light(rng)
+bare, soft = appearance.plain(look, soft, databases.Variation.only("skin_detail"))  # no hair hides a point
 side = 300
 fig, axes = plt.subplots(1, 3, figsize=(8.4, 3.0))
 for axis, degrees in zip(axes, (0, 45, 90), strict=True):
     rotation = faces.rotation_matrix(0, np.deg2rad(degrees), 0)
     pixels_per_mm, centre = side / 320, (side * 0.5, side * 0.42)
-    drawn = appearance.shade(appearance.dress(heads[0], look), rotation, pixels_per_mm, centre, soft, side)
+    drawn = appearance.shade(appearance.dress(heads[0], bare), rotation, pixels_per_mm, centre, soft, side)
     axis.imshow(np.clip(drawn[..., :3] + 1 - drawn[..., 3:], 0, 1) ** (1 / 2.2))
     points = heads[0][basis.landmarks] @ rotation.T
     for (name, (a, b)), colour in zip(groups.items(), figures.PALETTE, strict=False):
@@ -249,6 +273,27 @@ figures.show(fig, alt="One head with six skins and hair styles, and one of them 
 # %% [markdown]
 # **What to notice.** All twelve have the same volume. That is the point: the network must learn that skin, hair and light
 # say nothing about the shape, except through shading.
+#
+# ### Factor by factor
+# What varies is a list of named factors, each with its own random numbers. So one can be switched off, and everything else stays the
+# same to the last digit. A factor that is off takes its plainest value.
+
+# %%
+switches = ["light", "shadow", "skin_tone", "skin_detail", "hair", "background", "white_balance"]
+chosen = [3, 42]
+pictures, titles = [], []
+for i, index in enumerate(chosen):
+    for name in (None, *switches):
+        variation = databases.Variation() if name is None else databases.Variation.without(name)
+        drawn = SynthLP(sheet_size, params.depth_of(sheet_size), seed=seed + 1, augment=False, variation=variation)
+        pictures.append(drawn[index]["image"])
+        titles.append("" if i else "everything" if name is None else f"no {name}".replace("_", " "))
+fig = figures.row(pictures, titles, height=1.05, columns=1 + len(switches))
+figures.show(fig, alt="Two drawn faces, one a row: with every factor of appearance, then without light, shadow, skin tone, skin detail, hair, background, white balance.", photo=True)
+
+# %% [markdown]
+# **What to notice.** Shape, pose and place are the same along a row. Shadows and light carry most of what says "nose"; hair and
+# background carry nothing about the face, and a network that has not seen them vary does not know that.
 #
 # ## Augmentation, step by step
 # > "in-plane rotation r in [-45, ..., 45], translation t_z, t_y in [15, ..., 15] and scale s in [0.85, ..., 1.15] jitter. In 20%
@@ -311,10 +356,10 @@ figures.show(
 )
 
 # %% [markdown]
-# **What to notice, honestly.** They are heads, and from a distance they are people. No one would take them for photographs.
-# Colour casts are much stronger than in life (that is the paper's gain). Hair is a cap or a curtain, without strands. Eyes look
-# past you. Clothes are flat. There are no real glasses reflections, no headgear, no wrinkles, no teeth that deserve the name,
-# and no children. What the drawing lacks, the network cannot learn.
+# **What to notice, honestly.** They are people from a good video game, not photographs. Light, shadows, noses and lips are right;
+# hair is made of ribbons, long hair looks like ropes. Eyes look past you. Skin is too smooth up close, pale faces overexpose,
+# laughing mouths show too little of the teeth, hands are crude, and there are no children. Colour casts are much stronger than in
+# life: that is the paper's colour gain. What the drawing lacks, the network cannot learn.
 #
 # ### A less partial judge
 # A face detector was trained on photographs of real people and has never seen our drawings. How many of our frontal faces does
@@ -392,6 +437,86 @@ figures.note(
 )
 
 # %% [markdown]
+# ## Test databases
+# A test on more faces of the same kind says little. Three frozen databases leave training behind, each in its own direction, and are
+# named for what they are:
+#
+# | name | after | what is different from training |
+# |---|---|---|
+# | `synth-wild` | AFLW2000-3D | yaws in its proportions; held-out expressions and asymmetry; harsh light, occluders, camera faults |
+# | `synth-expressions` | BU-4DFE | Happy and Surprise of held-out people in 21 poses; all six expressions from the front |
+# | `mapped-scans` | Florence | 45 faces of another shape model and one real textured scan (package `meshmonk`, fetched, not ours) |
+#
+# They share no identity with training. Held-out shape comes from targets that no training face uses.
+
+# %%
+for name in ("synth-wild", "synth-expressions", "mapped-scans"):
+    try:
+        test = manifest.DATABASES[name](sheet_size, params.depth_of(sheet_size))
+    except VrnError as error:
+        figures.note(f"`{name}`: not run: {error}")
+        continue
+    tiles = [test[i * (len(test) - 1) // 7]["image"] for i in range(8)]
+    figures.show(figures.sheet(tiles, 8), alt=f"Eight of the {len(test)} pictures of {name}.", photo=True)
+    about = [test.info(i) for i in range(len(test))]
+    yaws = np.abs([row["yaw"] for row in about])
+    people_here = len({row["identity"] for row in about})
+    bands = ", ".join(f"{int(((yaws >= a) & (yaws < a + 30)).sum())} at {a} to {a + 30} degrees" for a in (0, 30, 60))
+    figures.note(f"`{name}`: {len(test):,} pictures of {people_here:,} people; absolute yaw: {bands}.")
+
+# %% [markdown]
+# **What to notice.** The last picture of `mapped-scans` is a photographed man: real skin, real shape. Everything before it is drawn.
+#
+# How far do they go from training? In millimetres from the mean face, and in left-right asymmetry:
+
+
+# %%
+def asymmetry(heads: np.ndarray) -> np.ndarray:
+    """RMS distance in mm of each head (N, V, 3) from its mirror image."""
+    return np.sqrt(((heads - heads[:, basis.mirror] * [-1, 1, 1]) ** 2).sum(-1).mean(-1))
+
+
+def strangeness(heads: np.ndarray) -> np.ndarray:
+    """RMS distance in mm of each head (N, V, 3) from the mean face, over the face surface."""
+    return np.sqrt(((heads - basis.mean)[:, basis.surface] ** 2).sum(-1).mean(-1))
+
+
+few = min(counted, 60)
+strangers = [heldout.sample_person(np.random.default_rng((seed, 9, i))) for i in range(few)]
+held_out = np.stack([person.head("Happy", 0.0, np.zeros(2)) for person in strangers])
+rows = [
+    (name, f"{strangeness(group).mean():.1f}", f"{asymmetry(group).mean():.2f}")
+    for name, group in (("training", crowd[:few]), ("held-out people", held_out))
+]
+figures.note(figures.table([f"people (n = {few}), neutral", "from the mean face, mm", "asymmetry, mm"], rows))
+
+# %% [markdown]
+# **What to notice.** The held-out people are a little further from the mean, and much less symmetric.
+#
+# A frozen database must stay what it is. A manifest in the package holds, for each sample, the hash of the numbers it is made from,
+# and coarse fingerprints of landmarks, volume and picture with a stated tolerance, so that another processor's last bit is no alarm
+# and a changed nose is one. Here a few samples are drawn again and compared:
+
+# %%
+again = {"synth-wild": [0, 777, 1999], "synth-expressions": [5, 1234]}
+wrong = [text for name, indices in again.items() for index in indices
+         for text in manifest.differences(manifest.fingerprint(name, index), manifest.frozen(name)[index])]  # fmt: skip
+figures.note(f"Differences from the manifest in {sum(map(len, again.values()))} samples: **{'; '.join(wrong) or 'none'}**.")
+
+# %% [markdown]
+# ## The real databases
+# 300W-LP, AFLW2000-3D, BU-4DFE and Florence may not be redistributed. If you have one, the suite reads it by path and gives samples
+# with the same keys in the same frames. `vrn data check FOLDER` says which database it is, what is missing, and where to ask for it;
+# the parameter `database_path` of this notebook shows it here.
+
+# %%
+if database_path:
+    shown = preview.contact_sheet(databases.open_database(database_path, scale.size, scale.depth, skip_bad=True), 12)
+    figures.show(shown, alt="Samples of the database at database_path with landmarks and mesh.", photo=True)
+else:
+    figures.note("No `database_path` was given: **not run**.")
+
+# %% [markdown]
 # ## Check yourself
 # Solutions: [solutions_01_face_databases](solutions_01_face_databases.ipynb).
 #
@@ -432,6 +557,7 @@ metrics = {
     "faces_counted": counted,
     "faces_shown_to_detector": detected,
     "share_beyond_45_degrees": far,
+    "share_of_plausible_people": whole,
 }
 target = Path(out) / "notebooks" / "01_face_databases" / "metrics.json"
 target.parent.mkdir(parents=True, exist_ok=True)
