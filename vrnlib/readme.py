@@ -16,6 +16,7 @@ from vrnlib.errors import VrnError
 from vrnlib.provenance import project_folder, read_json, replacing
 
 NOT_RUN = "not run"
+TEST_DATABASES = ("synth-wild", "synth-expressions", "mapped-scans")
 
 
 def _read(path: Path) -> Any | None:
@@ -52,6 +53,23 @@ def nme(results: Path) -> str:
     )
 
 
+def databases(results: Path) -> str:
+    """The committed network on each embedded test database; a row says "not run" where there is no result."""
+    titles = ("database", "faces", "persons", "NME", "95 % interval over persons", "rigid", "IoU")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name in TEST_DATABASES:
+        scores = _read(results / "evaluation" / f"vrn-laptop-{name}" / "metrics.json")
+        if scores is None or scores["nme"]["mean"] is None:
+            lines.append(f"| `{name}` | {NOT_RUN} | | | | | |")
+            continue
+        low, high = scores["nme"]["interval"]
+        lines.append(
+            f"| `{name}` | {scores['nme']['faces']} | {scores['persons']} | {scores['nme']['mean']:.4f} "
+            f"| {low:.4f} to {high:.4f} | {scores['nme_rigid']['mean']:.4f} | {scores['iou']['mean']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def speed(results: Path) -> str:
     """The benchmark table: each row both ways in one run on one machine."""
     rows = []
@@ -85,7 +103,7 @@ def speed(results: Path) -> str:
     return "\n".join(["| what | here | the plain way | times faster |", "|---|---|---|---|", *rows])
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"nme": nme, "speed": speed}
+BLOCKS: dict[str, Callable[[Path], str]] = {"nme": nme, "databases": databases, "speed": speed}
 
 
 def fill(text: str, results: Path) -> str:

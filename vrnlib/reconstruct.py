@@ -212,13 +212,13 @@ def _one(
     with _timed(timings, "network"):
         volume = net.predict(window)
     with _timed(timings, "isosurface"):
-        if not volume.max() > level:
+        try:
+            vertices, faces = voxel.isosurface(volume, level)
+        except VrnError:
             raise VrnError(
                 f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below "
-                "the level "
-                f"{level:g}; check the landmarks, or lower the level"
-            )
-        vertices, faces = voxel.isosurface(volume, level)
+                f"the level {level:g}; check the landmarks, or lower the level"
+            ) from None
     with _timed(timings, "labelling"):
         vertices, faces, removed = labelling.largest_body(vertices, faces)
     with _timed(timings, "colours"):
@@ -228,7 +228,6 @@ def _one(
         mesh = trimesh.Trimesh(
             crop.invert(vertices),
             faces,
-            vertex_normals=vertex_normals(vertices, faces),
             vertex_colors=colours,
             process=False,
             validate=False,

@@ -295,15 +295,19 @@ def isosurface(volume: np.ndarray, level: float = 0.5) -> tuple[np.ndarray, np.n
     if volume.ndim != 3:
         raise VrnError(f"a volume has three axes (depth, row, column), got shape {volume.shape}")
     filled = volume > level
-    box = []
-    for axis in range(3):
-        where = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not len(where):
-            highest = float(volume.max())
-            raise VrnError(
-                f"the volume is empty at level {level:g} (highest value {highest:.3f}): no face to show"
-            )
+    if not filled.any():
+        raise VrnError(
+            f"the volume is empty at level {level:g} (highest value {float(volume.max()):.3f}): "
+            "no face to show"
+        )
+    box: list[tuple[int, int]] = []  # depth last, within the rows and columns that were found
+    outline = filled.any(0)
+    for axis, line in ((1, outline.any(1)), (2, outline.any(0))):
+        where = np.flatnonzero(line)
         box.append((max(0, where[0] - 1), min(volume.shape[axis], where[-1] + 2)))
+    (top, bottom), (left, right) = box
+    where = np.flatnonzero(filled[:, top:bottom, left:right].any((1, 2)))
+    box.insert(0, (max(0, where[0] - 1), min(len(volume), where[-1] + 2)))
     cut = volume[tuple(slice(a, b) for a, b in box)].astype(np.float32)
     padded = np.pad(cut, 1)  # a rim of zeros closes the surface where it touches the border
     points, faces, _, _ = marching_cubes(padded, level)
