@@ -30,8 +30,7 @@
 #
 # ## Learning goals
 # - Describe a face by a mean and a sum of displacements.
-# - Read the pose convention of 300W-LP and the 68 landmarks.
-# - Follow one face from shape to photograph, through the paper's augmentation.
+# - Follow one face from shape to photograph: pose convention, 68 landmarks, the paper's augmentation.
 # - Judge honestly whether drawn faces look like faces, and like people.
 # - Say in which direction each test database leaves the training data.
 # - Get any sample again from two numbers.
@@ -468,7 +467,6 @@ for name in ("synth-wild", "synth-expressions", "mapped-scans"):
 # **What to notice.** The last picture of `mapped-scans` is a photographed man: real skin, real shape. Everything before it is drawn.
 #
 # How far do they go from training? In millimetres from the mean face, and in left-right asymmetry:
-
 
 # %%
 def asymmetry(heads: np.ndarray) -> np.ndarray:
