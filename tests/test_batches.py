@@ -73,3 +73,40 @@ def test_samples_of_different_sizes_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(VrnError, match="differ in size"):
         batches.pack([sample(rng, 8, 10), sample(rng, 12, 10)])
+
+
+class Counted:
+    """Samples of numbers, and how many were drawn."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        self.drawn += 1
+        return {**sample(np.random.default_rng(index), 8, 10), "landmarks": np.full((68, 2), float(index))}
+
+
+def stream(data, count: int, seed: int = 0):
+    return [batch for batch, _ in zip(batches.endless(data, seed, 0, 3, 0), range(count), strict=False)]
+
+
+def test_kept_batches_are_the_drawn_ones_and_drawn_once(tmp_path):
+    plain, data = stream(Counted(), 4), Counted()
+    for _ in range(2):
+        again = stream(batches.Kept(data, tmp_path, ["a", 8]), 4)
+        for one, other in zip(plain, again, strict=True):
+            assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+        assert data.drawn == 12 + 3  # the fifth batch is fetched ahead of the end
+    stream(batches.Kept(data, tmp_path, ["b", 8]), 4)
+    assert data.drawn == 30  # of another identity nothing is taken
+
+
+def test_a_damaged_kept_batch_is_drawn_again(tmp_path):
+    data = Counted()
+    kept = batches.Kept(data, tmp_path, "x")
+    one = kept.__getitems__([4, 2])
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:40])
+    other = kept.__getitems__([4, 2])
+    assert data.drawn == 4 and all(torch.equal(one[k], other[k]) for k in one)
+    assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".safetensors"]

@@ -6,16 +6,22 @@ and a run that resumes at sample p continues the very same order.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vrnlib.errors import VrnError
+from vrnlib.provenance import replacing
 from vrnlib.runs import fill_runs, runs_of
 from vrnlib.voxel import Grid
 
@@ -85,6 +91,35 @@ def pack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     return batch
 
 
+class Kept:
+    """A data set that gives packed batches and keeps each as a file, so that several runs on the same faces
+    (a study, three seeds, the networks of a table) draw them once. `data[numbers]` is ``pack`` of these
+    samples.
+
+    Parameters
+    ----------
+    dataset : map-style data set of samples.
+    folder : where batches are kept; made if missing. About 45 kB a face of 96 pixels; delete it at will.
+    identity : what decides the samples besides their numbers, as JSON can write it: version, size, seed.
+    """
+
+    def __init__(self, dataset: Any, folder: str | Path, identity: Any) -> None:
+        self.dataset, self.folder = dataset, Path(folder)
+        self.identity = json.dumps(identity, sort_keys=True)
+
+    def __getitems__(self, numbers: list[int]) -> dict[str, Tensor]:
+        """One batch, read if it is there and whole, else drawn and written."""
+        name = hashlib.blake2b(f"{self.identity} {list(numbers)}".encode(), digest_size=16).hexdigest()
+        path = self.folder / name[:2] / f"{name}.safetensors"
+        try:
+            return load_file(path)
+        except (FileNotFoundError, SafetensorError):
+            batch = pack([self.dataset[number] for number in numbers])
+        with replacing(path) as draft:
+            save_file({key: value.contiguous() for key, value in batch.items()}, draft)
+        return batch
+
+
 def unpack(batch: Mapping[str, Tensor], depth: int) -> tuple[Tensor, Tensor]:
     """A batch -> image (N, 3, S, S) float32 0..1 and volume (N, D, S, S) uint8 0/1, both channels-last."""
     image = batch["image"]
@@ -118,9 +153,14 @@ def first(dataset: Any, count: int, batch_size: int, workers: int) -> list[dict[
 
 
 def _loader(dataset: Any, order: Any, workers: int) -> DataLoader[Any]:
+    collate = _as_it_is if isinstance(dataset, Kept) else pack
     return DataLoader(
-        dataset, batch_sampler=order, num_workers=workers, collate_fn=pack, worker_init_fn=_quiet_worker
+        dataset, batch_sampler=order, num_workers=workers, collate_fn=collate, worker_init_fn=_quiet_worker
     )
+
+
+def _as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch
 
 
 def _quiet_worker(_: int) -> None:

@@ -92,6 +92,9 @@ class TrainParams:
         How often.
     data_tag : str
         Names the data in the log; empty is the data's own version.
+    keep : str
+        A folder where drawn batches are kept, for other runs on the same faces
+        (:class:`vrnlib.batches.Kept`); empty keeps nothing. It changes no result.
     """
 
     profile: str
@@ -126,6 +129,7 @@ class TrainParams:
     validate_minutes: float = 10.0
     checkpoint_minutes: float = 3.0
     data_tag: str = ""
+    keep: str = ""
 
     @classmethod
     def of(cls, name: str, **changes: Any) -> TrainParams:

@@ -118,6 +118,8 @@ def train(
         tag = tag if dataset is not None else p.data_tag or version
         dataset = drawn if dataset is None else dataset
         validation = held if validation is None else validation
+    if p.keep:
+        dataset = batches.Kept(dataset, p.keep, [tag, p.data, p.exclude, p.size, p.depth, p.seed])
     if p.threads:
         torch.set_num_threads(p.threads)
     precision = p.precision if p.precision != "auto" else "bf16-mixed" if bf16_is_fast() else "32-true"
@@ -223,7 +225,9 @@ def train(
                 recent, parts, spent, waiting = [], {}, 0.0, 0.0
             if state.seconds - last_validation >= p.validate_minutes * 60 and not done:
                 held_out_scores()
-                last_validation = time.monotonic() - start  # after it: or a slow one would follow at every step
+                last_validation = (
+                    time.monotonic() - start
+                )  # after it, or a slow one never ends
             if state.seconds - last_checkpoint >= p.checkpoint_minutes * 60:
                 save_checkpoint(out, asdict(p), model, optimiser, state)
                 last_checkpoint = state.seconds
