@@ -8,6 +8,7 @@ scored with those that it detects itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -76,7 +77,7 @@ def validate(
     model: Network,
     held_out: list[dict[str, Tensor]],
     nme_faces: int = 0,
-    precision: AbstractContextManager[Any] | None = None,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, float | None]:
     """Mean scores over the held-out faces; leaves `model` in training mode.
 
@@ -84,7 +85,7 @@ def validate(
     ----------
     held_out : batches of :func:`vrnlib.batches.first`.
     nme_faces : the first so many faces get an isosurface, if the batches hold `points` and `eyes`.
-    precision : autocast, for the network.
+    precision : makes the autocast for the network, a new one each time: one that is entered twice stays on.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def validate(
     with torch.no_grad():
         for batch in held_out:
             image, volume, landmarks = inputs(batch, a, device)
-            with precision or nullcontext():
+            with precision():
                 heads = model.heads(image)
                 taught = model.heads(image, landmarks) if a.kind == "guided" else heads
             add("loss", [_plain_loss(taught, volume, landmarks, a)] * len(image))

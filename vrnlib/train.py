@@ -177,8 +177,7 @@ def train(
             )
 
         def held_out_scores() -> dict[str, float | None]:
-            with fabric.autocast() as autocast:
-                scores = validate(model, held_out, p.nme_faces, autocast)
+            scores = validate(model, held_out, p.nme_faces, fabric.autocast)
             state.note(scores)
             log.write("validate", **scores)
             draw_curves(read_log(out / "log.jsonl"), out / "curves.png", f"{out.name}: {p.kind} {p.profile}")
