@@ -32,7 +32,10 @@ from vrnlib.params import PROFILES
 from vrnlib.recipe import EPOCH
 from vrnlib.train import TrainParams, learning_rate, main, train
 
-QUIET: dict[str, Any] = {"threads": 1, "workers": 0, "log_steps": 5, "validation_faces": 8}
+QUIET: dict[str, Any] = {
+    "threads": 1, "workers": 0, "log_steps": 5, "validation_faces": 8, "precision": "32-true",
+}  # fmt: skip
+"""float32 on every machine, so that thresholds mean one thing."""
 
 
 class Balls:
@@ -258,6 +261,16 @@ def test_a_continued_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert [row["changed"] for row in phases] == [{}, {"max_faces": [40, 80]}]
     run(tmp_path / "other", max_faces=80, lr_drop=[60], seed=1)
     assert not same(tmp_path / "whole", tmp_path / "other")
+
+
+def test_validation_in_half_precision_leaves_the_training_as_it_was(tmp_path: Path) -> None:
+    half = {"max_faces": 40, "lr_drop": [30], "precision": "bf16-mixed"}
+    run(tmp_path / "whole", **half)
+    assert not torch.is_autocast_enabled("cpu")
+    run(tmp_path / "often", **half, validate_minutes=1e-9)
+    assert same(tmp_path / "whole", tmp_path / "often")
+    validated = [row for row in read_log(tmp_path / "often" / "log.jsonl") if row["event"] == "validate"]
+    assert len(validated) == 10
 
 
 def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
