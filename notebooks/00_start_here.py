@@ -360,62 +360,59 @@ viewer.write(page, list(results.values()), list(results))
 print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB, {len(results)} face(s)")
 
 # %% [markdown]
-# ## A playground: the faces the network learns from
-# The network learned from faces drawn on the fly. In a live notebook the sliders change pose, mouth and person; the
-# picture shows the drawn photograph and its volume, which is the *target* of the training.
+# ## A playground: from drawn faces to reconstructions
+# The network learned from faces drawn on the fly. In a live notebook the sliders change pose, expression, person and light.
+# Above you see the drawn photograph and the relief of its true volume, the *target* of the training. Below is what the network
+# makes of the same photograph: from the front, and turned.
 
 # %%
 import ipywidgets
 
-from vrnlib.appearance import sample_light, sample_look
-from vrnlib.databases import render_sample
-from vrnlib.faces import expression_coefficients, load_basis, sample_identity
+from vrnlib.playground import Playground
 
-grid = voxel.Grid(scale.size, scale.depth)
-
-
-def drawn(yaw: float, pitch: float, jaw: float, person: int) -> np.ndarray:
-    """A drawn face (angles in degrees) above the relief of its volume: (2 S, S, 3) uint8."""
-    rng = np.random.default_rng((seed, person))
-    head = load_basis().vertices(sample_identity(rng) + expression_coefficients({"jawOpen": jaw}))
-    look, light = sample_look(rng), sample_light(rng)
-    sample = render_sample(head, look, np.deg2rad([pitch, yaw, 0.0]), light, grid, rng, augment=None)
-    return np.concatenate([sample["image"], figures.grey(figures.depth_shading(sample["volume"]))])
-
-
+play = Playground(network, scale.size, scale.depth, seed)
 figures.playground(
-    lambda **state: figures.enlarge(drawn(**state), 2),
+    play.draw,
     yaw=ipywidgets.IntSlider(30, -90, 90, 5, description="yaw"),
     pitch=ipywidgets.IntSlider(0, -40, 40, 5, description="pitch"),
     jaw=ipywidgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.1, description="jaw"),
-    person=ipywidgets.IntSlider(4, 0, 50, 1, description="person"),
+    smile=ipywidgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.1, description="smile"),
+    person=ipywidgets.IntSlider(16, 0, 50, 1, description="person"),
+    light=ipywidgets.IntSlider(-30, -90, 90, 10, description="light"),
 )
 
 # %% [markdown]
-# The same as a still picture, each slider in five positions:
+# The same as a still picture, each slider in five positions: the drawn photograph beside its reconstruction.
 
 # %%
-rows = {
-    "yaw": [(v, 0, 0.0, 4) for v in (-90, -45, 0, 45, 90)],
-    "pitch": [(30, v, 0.0, 4) for v in (-40, -20, 0, 20, 40)],
-    "jaw": [(30, 0, v, 4) for v in (0.0, 0.25, 0.5, 0.75, 1.0)],
-    "person": [(30, 0, 0.0, v) for v in (1, 2, 3, 4, 5)],
+states = {
+    "yaw": (-90, -45, 0, 45, 90),
+    "pitch": (-40, -20, 0, 20, 40),
+    "jaw": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "smile": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "person": (2, 5, 11, 16, 20),
+    "light": (-90, -45, 0, 45, 90),
 }
+rest = {"yaw": 30, "pitch": 0, "jaw": 0.0, "smile": 0.0, "person": 16, "light": -30}
 pictures, titles = [], []
-for i, (name, states) in enumerate(rows.items()):
-    pictures += [drawn(*state) for state in states]
-    titles += [f"{name} {state[i]:g}" for state in states]
-fig = figures.row(pictures, titles, height=1.7, columns=5)
+for name, values in states.items():
+    for value in values:
+        four = play.draw(**(rest | {name: value}))
+        half = four.shape[0] // 2
+        pictures.append(np.concatenate([four[:half, :half], four[half:, :half]], axis=1))
+        titles.append(f"{name} {value:g}")
+fig = figures.row(pictures, titles, height=0.95, columns=5)
 figures.show(
     fig,
-    alt="Twenty drawn faces with their volumes below: five turns from profile to profile, five nods, five openings of the mouth, "
-    "five people.",
+    alt="Thirty drawn faces, each beside the grey mesh that the network makes of it: five turns from profile to profile, five nods, "
+    "five openings of the mouth, five smiles, five people, five directions of light.",
     photo=True,
 )
+figures.note(f"A change of a slider took {np.median(play.milliseconds):.0f} ms here (median of {len(play.milliseconds)}): drawing, volume, network and views.")
 
 # %% [markdown]
-# **What to notice.** The volume turns with the face. At a yaw of 90 degrees the photograph shows half of the face, the
-# target holds all of it: the network has to learn what it can't see.
+# **What to notice.** The mesh turns with the face; at a yaw of 90 degrees the photograph shows half of it, and the other half is guessed.
+# Move the light: the photograph changes much, the mesh should not. Then compare two persons: are the meshes as different as the faces?
 #
 # ## The map of the suite
 

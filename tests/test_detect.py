@@ -165,13 +165,15 @@ def test_face_alignment_answers_like_every_detector(tmp_path, monkeypatch, face)
     import torch
     from face_alignment.models import FAN
 
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
     torch.manual_seed(0)
-    torch.save(FAN(4).state_dict(), folder / "2DFAN4-11f355bf06.pth.tar")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    detector = detect.FaceAlignmentDetector("dlib")
+    path = tmp_path / "2DFAN4-11f355bf06.pth.tar"
+    torch.save(FAN(4).state_dict(), path)
+    with pytest.raises(VrnError, match="SHA-256 begins with"):  # it is not the file its name says
+        detect.FaceAlignmentDetector("dlib", tmp_path)
+    monkeypatch.setattr("vrnlib.detect.files.sha256", lambda _: "11f355bf06" + 54 * "0")
+    detector = detect.FaceAlignmentDetector("dlib", tmp_path)
     (one,) = detector.detect(face)
     assert detector.name == "face-alignment"
+    assert one.confidence.shape == (68,) and one.confidence.min() >= 0 and one.confidence.max() <= 1
     assert one.landmarks.shape == (68, 2) and one.landmarks.dtype == np.float32
     assert np.isfinite(one.landmarks).all()

@@ -17,6 +17,8 @@ import typer
 from vrnlib.commands.convert import convert
 from vrnlib.commands.data import app as data
 from vrnlib.commands.evaluate import evaluate
+from vrnlib.commands.report import report
+from vrnlib.commands.table1 import table1
 from vrnlib.commands.train import train
 from vrnlib.errors import VrnError, did_you_mean
 
@@ -35,6 +37,8 @@ FORMATS = ("glb", "obj", "ply")
 
 app.command()(train)
 app.command()(evaluate)
+app.command()(report)
+app.command()(table1)
 app.command()(convert)
 app.add_typer(data, name="data")
 
@@ -60,9 +64,23 @@ def reconstruct(
         Path | None,
         typer.Option(help="Checkpoint; default: VRN_WEIGHTS, else results/checkpoints.", show_default=False),
     ] = None,
-    detector: Annotated[str, typer.Option(help="dlib, face-alignment or face-alignment-dlib.")] = "dlib",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="dlib; free (no iBUG-trained model), free-lbp, free-blazeface, mediapipe; face-alignment, "
+            "face-alignment-dlib."
+        ),
+    ] = "dlib",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the detector's weight files, or our landmark network's checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
     face: Annotated[
-        str, typer.Option(help="Which face: largest, all, or N counted from 1 at the left.")
+        str,
+        typer.Option(help="Which face: largest, all, only (refuses several), or N from 1 at the left."),
     ] = "largest",
     box: Annotated[
         str | None,
@@ -71,6 +89,10 @@ def reconstruct(
         ),
     ] = None,
     level: Annotated[float, typer.Option(help="Isovalue of the surface, between 0 and 1.")] = 0.5,
+    bodies: Annotated[
+        str,
+        typer.Option(help="Which bodies stay: largest, landmarks (the one under them), min-share=0.1, all."),
+    ] = "largest",
     format_: Annotated[
         str | None,
         typer.Option(
@@ -94,21 +116,26 @@ def reconstruct(
     box_ = _parse_box(box)
     if box_ and len(paths) > 1:
         raise VrnError(f"--box describes one photograph, and {len(paths)} were given: run them one at a time")
-    _check_choices(detector, face, level)
+    _check_choices(detector, face, level, bodies)
     if html is not None:
         from vrnlib import meshio
 
         meshio.check_folder(html)
 
+    from vrnlib import detect
     from vrnlib.reconstruct import load_network
     from vrnlib.reconstruct import reconstruct as run_one
+
+    finder = detect.get(detector, weights)  # a missing weight file is said once, not for each photograph
 
     net = load_network(network)
     shown: list[tuple[str, Face]] = []
     failed = 0
     for path, target in zip(paths, targets, strict=True):
         try:
-            result = run_one(path, network=net, detector=detector, face=face, box=box_, level=level)
+            result = run_one(
+                path, network=net, detector=finder, face=face, box=box_, level=level, bodies=bodies
+            )
             faces = result if isinstance(result, list) else [result]
             written = _export(faces, target)
         except VrnError as error:
@@ -255,7 +282,8 @@ def _line(path: Path, faces: Sequence[Face], policy: str, written: Sequence[Path
     vertices = sum(len(f.mesh.vertices) for f in faces)
     seconds = sum(f.timings["total"] for f in faces)
     goal = f" -> {', '.join(map(str, written))}" if written else ""
-    return f"{path}: {which}{tidy}, {vertices} vertices, {seconds:.2f} s{goal}"
+    how = f" by {faces[0].detection.detector}" if faces[0].detection.detector else ""
+    return f"{path}: {which}{how}{tidy}, {vertices} vertices, {seconds:.2f} s{goal}"
 
 
 def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
@@ -271,15 +299,12 @@ def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
-def _check_choices(detector: str, face: str, level: float) -> None:
+def _check_choices(detector: str, face: str, level: float, bodies: str) -> None:
     """Refuse wrong values before a network is loaded."""
-    from vrnlib import detect
+    from vrnlib import detect, labelling_voxels
 
     detect.parse_policy(face)
-    if detector not in detect.DETECTORS:
-        known = detect.DETECTORS
-        raise VrnError(
-            f"unknown detector '{detector}'{did_you_mean(detector, known)}: choose one of {', '.join(known)}"
-        )
+    labelling_voxels.parse_policy(bodies)
+    detect.check_name(detector)
     if not 0 < level < 1:
         raise VrnError(f"--level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")

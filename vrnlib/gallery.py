@@ -1,6 +1,7 @@
 """Photographs that no one here drew, reconstructed: the picture in the README.
 
     python -m vrnlib.gallery --out results/figures/photographs.png
+    python -m vrnlib.gallery --figure8 --fetch      # the review's Figure 8, see `vrnlib.figure8`
 
 Two photographs ship with scikit-image and matplotlib. Three more (portraits by the US government) lie in the
 source distribution of the package face_recognition, which is fetched through pip when `--fetch` is given;
@@ -104,17 +105,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m vrnlib.gallery", description="Reconstruct the photographs at hand."
     )
-    parser.add_argument("--out", type=Path, default=Path("results/figures/photographs.png"))
+    parser.add_argument("--out", type=Path, default=None, help="default: results/figures/photographs.png")
     parser.add_argument("--network", type=Path, default=None)
     parser.add_argument(
         "--fetch", action="store_true", help="also fetch the portraits of the package face_recognition"
     )
     parser.add_argument("--cache", type=Path, default=Path("cache/photographs"))
+    parser.add_argument(
+        "--figure8",
+        action="store_true",
+        help="the review's Figure 8 for every network there is; default --out: results/figures/figure8.png",
+    )
     given = parser.parse_args(arguments)
     try:
         photos: dict[str, np.ndarray | Path] = dict(packaged())
         if given.fetch:
             photos |= {p.stem: p for p in fetch(given.cache)}
+        if given.figure8:
+            from vrnlib import figure8
+
+            out = given.out or Path("results/figures/figure8.png")
+            about = figure8.draw(photos, out, Path("results/checkpoints"))
+            print(f"{out}: stray bodies {about['stray']}; not run: {', '.join(about['missing']) or 'none'}")
+            return 0
+        out = given.out or Path("results/figures/photographs.png")
         tiles: list[np.ndarray] = []
         failed = {}
         for name, photo in photos.items():
@@ -124,23 +138,22 @@ def main(arguments: list[str] | None = None) -> int:
                 failed[name] = str(error)
         if not tiles:
             raise VrnError(f"no photograph could be reconstructed: {failed}")
-        given.out.parent.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         picture = sheet(tiles, 8)
-        with replacing(given.out) as temporary:
+        with replacing(out) as temporary:
             temporary.write_bytes(
                 cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
             )
         shown = [name for name in photos if name not in failed]
         write_json(
-            given.out.with_suffix(".json"),
+            out.with_suffix(".json"),
             {"photographs": shown, "failed": failed, "provenance": collect({}, {}, [])},
         )
     except VrnError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(
-        f"{given.out}: {', '.join(shown)}"
-        + "".join(f"\n  left out {name}: {why}" for name, why in failed.items())
+        f"{out}: {', '.join(shown)}" + "".join(f"\n  left out {name}: {why}" for name, why in failed.items())
     )
     return 0
 

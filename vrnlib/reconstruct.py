@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrnlib import detect as detection
-from vrnlib import images, labelling, meshio, texture, voxel
+from vrnlib import images, labelling, labelling_voxels, meshio, texture, voxel
 from vrnlib.crop import Crop
 from vrnlib.errors import VrnError
 from vrnlib.predict import Network, default_checkpoint, for_inference, load_network
@@ -138,10 +138,12 @@ def reconstruct(
     *,
     network: str | PathLike[str] | Network | None = None,
     detector: str | detection.Detector = "dlib",
+    weights: str | PathLike[str] | None = None,
     face: str | int = "largest",
     landmarks: NDArray[np.floating] | None = None,
     box: Sequence[float] | None = None,
     level: float = 0.5,
+    bodies: str = "largest",
 ) -> Face | list[Face]:
     """Reconstruct the 3D face in a photograph (Jackson et al. 2017).
 
@@ -153,8 +155,10 @@ def reconstruct(
         A checkpoint. Default: the environment variable ``VRN_WEIGHTS``, else the one in
         ``results/checkpoints``.
     detector : str or Detector
-        "dlib", "face-alignment", or an object like them (`vrnlib.detect`).
-    face : "largest", "all" or N
+        "dlib", "free", or another name of `vrnlib.detect.DETECTORS`, or an object like them.
+    weights : path, optional
+        Folder of the detector's weight files, or the checkpoint of our landmark network.
+    face : "largest", "all", "only" or N
         Which face, if there are several; N counts from 1 at the left.
     landmarks : (68, 2) float, image pixels, optional
         Known landmarks: nothing is detected.
@@ -162,6 +166,10 @@ def reconstruct(
         A box round the face, from the brows to the chin, where the detector misses it.
     level : float
         Isovalue, between 0 and 1: lower makes the face fatter.
+    bodies : str
+        What dynamic labelling keeps: ``largest`` body of the mesh; or, decided on the voxels before there is
+        a mesh, ``landmarks`` (the body seen at most of the landmarks), ``min-share=0.1`` (bodies of at least
+        that share of the largest one's volume) or ``all``. See :mod:`vrnlib.labelling_voxels`.
 
     Returns
     -------
@@ -176,7 +184,7 @@ def reconstruct(
     """
     if not 0 < level < 1:
         raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
-    policy = detection.parse_policy(face)
+    policy, keep = detection.parse_policy(face), labelling_voxels.parse_policy(bodies)
     where = f"'{image}'" if isinstance(image, (str, PathLike)) else "the photograph"
     timings: dict[str, float] = {}
     with _timed(timings, "load"):
@@ -187,9 +195,9 @@ def reconstruct(
         if landmarks is not None:
             found = [_given(landmarks, where)]
         else:
-            found = detection.detect(photo, detector, None if box is None else [tuple(box)])
+            found = detection.detect(photo, detector, None if box is None else [tuple(box)], weights)
         chosen = detection.choose(found, policy, where)
-    faces = [_one(photo, d, net, level, where, len(found), dict(timings)) for d in chosen]
+    faces = [_one(photo, d, net, level, keep, where, len(found), dict(timings)) for d in chosen]
     return faces if policy == "all" else faces[0]
 
 
@@ -198,6 +206,7 @@ def _one(
     found: detection.Detection,
     net: Network,
     level: float,
+    keep: labelling_voxels.Policy,
     where: str,
     faces_found: int,
     timings: dict[str, float],
@@ -207,20 +216,26 @@ def _one(
     import trimesh
 
     with _timed(timings, "crop"):
-        crop = Crop.from_landmarks(found.landmarks, net.size)
+        crop = found.crop(net.size)
         window = crop.image(photo)
     with _timed(timings, "network"):
         volume = net.predict(window)
+    removed, solid = 0, volume
+    if keep.name != "largest":
+        with _timed(timings, "labelling"):
+            points = crop.apply(found.landmarks)
+            solid, removed = labelling_voxels.keep_bodies(volume, level, keep, points)
     with _timed(timings, "isosurface"):
         try:
-            vertices, faces = voxel.isosurface(volume, level)
+            vertices, faces = voxel.isosurface(solid, level)
         except VrnError:
             raise VrnError(
                 f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below "
                 f"the level {level:g}; check the landmarks, or lower the level"
             ) from None
-    with _timed(timings, "labelling"):
-        vertices, faces, removed = labelling.largest_body(vertices, faces)
+    if keep.name == "largest":
+        with _timed(timings, "labelling"):
+            vertices, faces, removed = labelling.largest_body(vertices, faces)
     with _timed(timings, "colours"):
         pictures = texture.make(photo, crop, rasterise(vertices, faces, net.size, net.size)[2])
         colours = pictures.colours(vertices, pictures.visible(vertices))
@@ -247,7 +262,8 @@ def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:
         )
     points = points[:, :2]
     low, high = points.min(0), points.max(0)
-    return detection.Detection((*map(float, low), *map(float, high)), float("inf"), points)
+    box = (*map(float, low), *map(float, high))
+    return detection.Detection(box, float("inf"), points, detector="given landmarks")
 
 
 @contextmanager

@@ -180,7 +180,8 @@ def _section(face: Face, name: str, heading: bool) -> str:
 {f"<h2>{shown}</h2>" if heading else ""}
 <div class="pair">
 <figure><div class="frame">{_photo(face, shown)}</div>
-<figcaption>The photograph, the 68 landmarks found in it, and the network's window.</figcaption></figure>
+<figcaption>The photograph, the 68 landmarks found in it{_by(face)}, and the network's window.
+</figcaption></figure>
 <figure><div class="frame"><canvas tabindex="0" role="img"
  aria-label="Interactive 3D face reconstructed from {shown}; turn it with the arrow keys"></canvas></div>
 <figcaption>{n:,} vertices from a volume of {size} voxels.</figcaption></figure>
@@ -221,6 +222,15 @@ def _photo(face: Face, shown: str) -> str:
 <g class="marks"><rect {window} fill="none" stroke="#fff" stroke-opacity=".8"
  stroke-width="{dot:.2f}" stroke-dasharray="{4 * dot:.1f}"/>
 <g fill="#ffd33d" stroke="#14181d" stroke-width="{dot / 3:.2f}">{dots}</g></g></svg>"""
+
+
+def _by(face: Face) -> str:
+    """Which detector found the landmarks, and what its use asks."""
+    from vrnlib.detect import LICENCES
+
+    name = face.detection.detector
+    terms = f" ({LICENCES[name]})" if name in LICENCES else ""
+    return f" by {escape.escape(name)}{terms}" if name else ""
 
 
 def _sphere(vertices: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
