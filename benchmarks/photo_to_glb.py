@@ -122,7 +122,6 @@ def plain(folder: Path) -> Callable[[], tuple[dict[str, list[float]], dict[str, 
     import torch
     from skimage.data import astronaut
 
-    from vrnlib.crop import Crop
     from vrnlib.detect import detect
     from vrnlib.networks import VRN
 
@@ -157,7 +156,7 @@ def plain(folder: Path) -> Callable[[], tuple[dict[str, list[float]], dict[str, 
             return NearestNeighbors(n_neighbors=1).fit(known).kneighbors(asked, return_distance=False)[:, 0]
 
     image = astronaut()
-    crop = Crop.from_landmarks(detect(image)[0].landmarks, PAPER.size)
+    crop = detect(image)[0].crop(PAPER.size)
     torch.manual_seed(SEED)
     model, logits = VRN.of_profile(PAPER).eval(), torch.from_numpy(face_logits())
 

@@ -30,6 +30,7 @@
 # ## Input files
 # - `results/checkpoints/vrn-laptop.safetensors`: the trained network
 # - `results/runs/vrn-laptop/log.jsonl`: the log of its training
+# - If it is there, `results/studies/architecture.json`, with its figure `results/studies/architecture.png`: what the parts of the network buy
 # - If it is there, `results/evaluation/vrn-laptop/metrics.json`: its error on held-out faces
 #
 # ## Output files
@@ -47,15 +48,16 @@ seed: int = 77  # of the held-out faces and of the small network
 learning_rate: float = 0.001  # of the small network
 weights: str = ""  # another trained network; empty takes the one of the suite
 log: str = "../results/runs/vrn-laptop/log.jsonl"  # the log of its training
+study: str = "../results/studies/architecture.json"  # the study of the architecture, if there is one
 evaluation: str = "../results/evaluation/vrn-laptop/metrics.json"  # its evaluation, if there is one
 out: str = "../results"  # folder for what this notebook writes
 
 # %%
-import inspect
 import tempfile
 import time
 from pathlib import Path
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -77,6 +79,7 @@ from vrnlib import (
 from vrnlib.databases import SynthLP
 from vrnlib.networks import VRN, Hourglass, Residual
 from vrnlib.reconstruct import default_checkpoint, load_network
+from vrnlib.studies import lesson
 from vrnlib.voxel import Grid
 
 started = time.perf_counter()
@@ -84,13 +87,9 @@ figures.style()
 small = params.profile("smoke")
 shown_faces = {"smoke": 320, "laptop": 8000, "paper": 8000}[profile]  # to the small network, counting repetitions
 drawn_faces = {"smoke": 48, "laptop": 480, "paper": 480}[profile]  # different ones among them
+stops = {"smoke": 2, "laptop": 5, "paper": 5}[profile]  # in its training, to ask it about a few faces
 judged = {"smoke": 12, "laptop": 96, "paper": 200}[profile]  # held-out faces for the trained network
-
-
-def code(thing: object) -> None:
-    """Show the source of a function or class."""
-    figures.note(f"```python\n{inspect.getsource(thing)}```")
-
+patches = {"smoke": 4, "laptop": 8, "paper": 16}[profile]  # places across the window that are covered, one at a time
 
 # %% [markdown]
 # ## The loss
@@ -104,7 +103,7 @@ def code(thing: object) -> None:
 # The lines that implement it:
 
 # %%
-code(loss.voxel_loss)
+lesson.code(loss.voxel_loss)
 
 # %%
 logit = np.linspace(-6, 6, 200)
@@ -139,7 +138,7 @@ figures.note(
 # the features, it grows. So each module *adds* to its input instead of replacing it: the sum lets the gradient through unchanged.
 
 # %%
-code(Residual)
+lesson.code(Residual)
 
 # %%
 torch.manual_seed(seed)
@@ -182,7 +181,7 @@ figures.note(
 # pixel (full resolution). The hourglass does both: one branch goes down and up again, the other stays, and they are added.
 
 # %%
-code(Hourglass)
+lesson.code(Hourglass)
 
 # %% [markdown]
 # The paper draws the ordinary hourglass (wiring `low`). The *released* network is wired in another way (`skip`): its inner
@@ -195,28 +194,11 @@ code(Hourglass)
 # The trace below runs an image through both and notes the resolution after each module.
 
 # %%
-
-
-def trace(model: VRN, size: int) -> list[tuple[str, tuple[int, ...]]]:
-    """(kind of module, output shape) in the order of computation."""
-    steps: list[tuple[str, tuple[int, ...]]] = []
-    hooks = [
-        m.register_forward_hook(lambda m, _, y: steps.append((type(m).__name__, tuple(y.shape[1:]))))
-        for m in model.modules()
-        if isinstance(m, (Residual, nn.MaxPool2d, nn.Upsample)) or (isinstance(m, nn.Conv2d) and m.kernel_size == (7, 7))
-    ]
-    with torch.inference_mode():
-        logits = model.eval()(torch.zeros(1, 3, size, size))
-    for hook in hooks:
-        hook.remove()
-    return [("image", (3, size, size)), *steps, ("volume", tuple(logits.shape[1:]))]
-
-
 laptop = params.profile("laptop")
 wirings = {}
 for wiring in ("low", "skip"):
     wirings[wiring] = VRN(laptop.features, laptop.modules, laptop.stacks, laptop.levels, laptop.depth, wiring)
-traces = {wiring: trace(model, laptop.size) for wiring, model in wirings.items()}
+traces = {wiring: lesson.trace(model, laptop.size) for wiring, model in wirings.items()}
 fig, axes = plt.subplots(2, 1, figsize=(7.6, 3.6), sharex=True, sharey=True)
 for axis, (wiring, steps), colour in zip(axes, traces.items(), figures.PALETTE, strict=False):
     axis.step(range(len(steps)), [shape[1] for _, shape in steps], where="mid", color=colour)
@@ -225,11 +207,7 @@ for axis, (wiring, steps), colour in zip(axes, traces.items(), figures.PALETTE, 
     axis.set_yticks([], minor=True)
 axes[-1].set_xlabel("step, in the order of computation")
 figures.show(fig, alt="Resolution after each step. In wiring low, both hourglasses go down to 3 pixels and up again; in wiring skip they never go below 12.")
-rows, previous = [], None
-for step, (kind, shape) in enumerate(traces["low"]):
-    if shape != previous:
-        rows.append((step, kind, " x ".join(map(str, shape))))
-    previous = shape
+rows = lesson.changes(traces["low"])
 half = next(i for i, r in enumerate(rows) if i > 6 and r[1] == "Upsample" and f"{laptop.size // 4} x" in r[2])
 figures.note("The `laptop` network up to the end of the first hourglass; rows where the shape changes:")
 figures.note(figures.table(["step", "module", "channels x rows x columns"], [*rows[: half + 1], rows[-1]]))
@@ -330,32 +308,19 @@ figures.show(fig, alt="Left: RMSProp falls down the valley fast and then rattles
 # in a minute or two. The lines below are the log of `vrnlib.train`, which trains the large ones too.
 
 # %%
-
-
-class Recycled:
-    """The first `count` people of a database, one pose each, drawn once and then repeated."""
-
-    def __init__(self, source: SynthLP, count: int) -> None:
-        self.samples = [source[i * (databases.POSES_PER_FACE + 1)] for i in range(count)]
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.samples[index % len(self.samples)]
-
-
-world = Recycled(SynthLP(small.size, small.depth, seed=seed, augment=False), drawn_faces)
-unseen = Recycled(SynthLP(small.size, small.depth, seed=seed + 1, augment=False), 48)
+world = lesson.Recycled(SynthLP(small.size, small.depth, seed=seed, augment=False), drawn_faces)
+unseen = lesson.Recycled(SynthLP(small.size, small.depth, seed=seed + 1, augment=False), 48)
+stages = lesson.doubling(shown_faces // 32, shown_faces, stops, 8)
 plan = train.TrainParams.of(
-    "smoke", features=32, batch_size=8, learning_rate=learning_rate, max_faces=shown_faces, seed=seed, workers=0,
-    validation_faces=48, validate_minutes=0.08, log_steps=max(5, shown_faces // 8 // 12), data_tag="recycled",
+    "smoke", features=32, batch_size=8, learning_rate=learning_rate, max_faces=stages[-1], seed=seed, workers=0,
+    validation_faces=48, validate_minutes=60.0, log_steps=max(5, shown_faces // 8 // 12), data_tag="recycled",
 )  # fmt: skip
+watched = unseen.samples[:5]
 with tempfile.TemporaryDirectory() as folder:
-    train.train(plan, folder, dataset=world, validation=unseen, say=lambda line: print(line.replace(folder, "run")))
-    history = checkpoint.read_log(Path(folder) / "log.jsonl")
-    learner, _ = networks.load(Path(folder) / "vrn-smoke.safetensors")
+    learned = lesson.learn(plan, folder, world, unseen, watched, stages)
 
 # %%
-steps = [r for r in history if r["event"] == "train"]
-checks = [r for r in history if r["event"] == "validate"]
+steps, checks = learned.of("train"), learned.of("validate")
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.4))
 axes[0].plot([r["faces"] for r in steps], [r["loss"] for r in steps], label="faces it trains on")
 axes[0].plot([r["faces"] for r in checks], [r["loss"] for r in checks], "o-", label="faces it never saw")
@@ -366,30 +331,19 @@ axes[1].plot([r["faces"] for r in checks], [r["iou"] for r in checks], "o-", col
 axes[1].set(xlabel="faces shown", ylabel="IoU on unseen faces", ylim=(0, 1))
 figures.show(fig, alt="Left: training and held-out loss fall from the first minute on. Right: intersection over union on unseen faces rises.")
 
+# %% [markdown]
+# Its answers to five faces that it never sees, at each stop. The slider shows one stop at a time.
 
-def predicted(model: nn.Module, image: np.ndarray) -> np.ndarray:
-    """Probabilities (D, S, S) for a (S, S, 3) uint8 image."""
-    with torch.inference_mode():
-        return model.probabilities(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[0].numpy()
+# %%
+figures.playground(lambda stage: lesson.stop(learned, watched, stage, 3), stage=ipywidgets.IntSlider(len(stages), 0, len(stages), description="stop"))
 
-
-def side(volume: np.ndarray) -> np.ndarray:
-    """The volume seen from the side, summed along x: (H, depth in whole pixels) uint8, viewer on the right."""
-    thickness = volume.sum(2).T[:, ::2].astype(np.float32)
-    return (255 * thickness / max(thickness.max(), 1e-6)).astype(np.uint8)
-
-
-pictures, titles = [], []
-for sample in unseen.samples[:4]:
-    answer = predicted(learner, sample["image"])
-    pictures += [figures.enlarge(x, 4) for x in (sample["image"], figures.grey(figures.depth_shading(sample["volume"])), figures.grey(figures.depth_shading(answer)))]
-    titles += ["image", "truth", f"IoU {metrics.iou(answer, sample['volume']):.2f}"]
-fig = figures.row(pictures, titles, height=1.2, columns=6)
-figures.show(fig, alt="Four faces the small network never saw: image, true relief, predicted relief.", photo=True)
+# %%
+fig = lesson.stops(learned, watched, 0.75)
+figures.show(fig, alt="Reliefs of five faces at each stop of the training: a grey block, a blob, then faces that turn the right way; the truth and the windows below.", photo=True)
 gap = checks[-1]["loss"] - steps[-1]["loss"]
 figures.note(
     f"After {checks[-1]['faces']:,} faces shown ({drawn_faces} different ones) in {60 * checks[-1]['minutes']:.0f} s the small network, "
-    f"{networks.parameter_count(learner):,} parameters, reaches an IoU of {checks[-1]['iou']:.2f} on faces it never saw. Its loss there is "
+    f"{networks.parameter_count(learned.model):,} parameters, reaches an IoU of {checks[-1]['iou']:.2f} on faces it never saw. Its loss there is "
     f"{gap:+.3f} above that on its own faces."
 )
 
@@ -459,14 +413,14 @@ def gallery(chosen: list[dict]) -> tuple[list[np.ndarray], list[str]]:
     for r in chosen:
         truth, answer = r["sample"]["volume"], r["answer"].astype(np.float32)
         pictures += [r["sample"]["image"], figures.grey(figures.depth_shading(truth)), figures.grey(figures.depth_shading(answer))]
-        pictures += [figures.grey(side(truth)), figures.grey(side(answer))]
+        pictures += [figures.grey(lesson.side(truth)), figures.grey(lesson.side(answer))]
         titles += [f"yaw {r['yaw']:.0f}", "truth", f"IoU {r['iou']:.2f}", "truth", "answer"]
     zoom = max(1, 96 // network.size)
     return [figures.enlarge(p, zoom) for p in pictures], titles
 
 
-fig = figures.row(*gallery(records[:4]), height=1.1, columns=10)
-figures.show(fig, alt="Four held-out faces: image, true relief, predicted relief, true and predicted view from the side.", photo=True)
+fig = figures.row(*gallery(records[:3]), height=1.1, columns=10)
+figures.show(fig, alt="Three held-out faces: image, true relief, predicted relief, true and predicted view from the side.", photo=True)
 figures.note(
     f"Over {judged} held-out faces the mean IoU is **{scores.mean():.3f}** (standard deviation {scores.std():.3f}). The mean face in the "
     f"true pose would score {baseline.mean():.3f}. The network beats it on {100 * (scores > baseline).mean():.0f} % of the faces."
@@ -476,12 +430,51 @@ figures.note(
 # **What to notice.** The mean face in the *true* pose is a strong opponent: it is told the pose, which the network has to find. Where
 # the network wins, it has seen something of the person.
 #
+# ## Feature maps of every scale
+# What the network computes on the way, at each resolution, for one face. Colours are the three strongest principal components of the
+# channels: places of one colour look alike to the network.
+
+# %%
+model, _ = networks.load(weights or default_checkpoint())
+windows = [r["sample"]["image"] for r in records[:3]]
+maps, titles = [figures.enlarge(windows[0], max(1, 96 // network.size))], ["image"]
+for name, part in [("stem", model.stem), ("hourglass", model.stacks[0])]:
+    for features in lesson.feature_maps(model, part, lambda: lesson.ask(model, windows[:1])):
+        maps.append(lesson.components(features, 96))
+        titles.append(f"{name}\n{features.shape[1]} x {features.shape[2]}")
+fig = figures.row(maps, titles, height=0.8, columns=8)
+figures.show(fig, alt="Feature maps from the stem through the first hourglass: fine at first, a few large patches at its bottom, fine again with the outline of the face.", photo=True)
+
+# %% [markdown]
+# **What to notice.** At the bottom of an hourglass a handful of cells must say all about the face. On the way up the outline returns: it
+# comes through the branch that was not pooled.
+#
+# ## What the network sees
+# A grey square hides a part of the photograph. The brighter a place, the more hiding it changes the volume (1 - IoU with the answer to the whole
+# window).
+
+# %%
+whole = lesson.ask(model, windows).volume
+step = network.size // patches
+found = [
+    lesson.occlusion(lambda hidden, k=k: lesson.changed(whole[k], lesson.ask(model, hidden).volume), windows[k], step + step // 2, step)
+    for k in range(len(windows))
+]
+most = max(float(v.max()) for v in found)
+tiles = [t for v, image in zip(found, windows, strict=True) for t in (image, lesson.heat(v, image, most))]
+fig = figures.row(tiles, ["image", "what matters"] * len(windows), height=1.2)
+figures.show(fig, alt="Three faces, each with a map of how much hiding a part of it changes the predicted volume.", photo=True)
+figures.note(f"The brightest place changes the volume by {most:.3f}; over all places the mean is {np.mean(found):.4f}.")
+
+# %% [markdown]
+# **What to notice.** Where a face has structure, its photograph matters; background does not, unless it hides where the head ends.
+#
 # ## What it gets wrong
 
 # %%
 order = np.argsort(scores)
-fig = figures.row(*gallery([records[i] for i in order[:6]]), height=1.1, columns=10)
-figures.show(fig, alt="The six held-out faces with the lowest score: image, true relief, predicted relief, and both from the side.", photo=True)
+fig = figures.row(*gallery([records[i] for i in order[:3]]), height=1.1, columns=10)
+figures.show(fig, alt="The three held-out faces with the lowest score: image, true relief, predicted relief, and both from the side.", photo=True)
 
 yaws = np.abs([r["yaw"] for r in records])
 bands = [(0, 30), (30, 60), (60, 91)]
@@ -529,6 +522,21 @@ else:
     figures.note("The evaluation has **not run**: there is no `results/evaluation/vrn-laptop/metrics.json`.")
 
 # %% [markdown]
+# ## What do hourglass, modules and stacks buy?
+# The thesis that extends [1] varied stacks and modules at full size, and found NMEs between .0621 and .0639: next to nothing. Nobody left the hourglass or
+# the additions out. `python -m vrnlib.studies architecture` does, with small networks, several seeds each, all on the very same faces.
+
+# %%
+content = lesson.study(study, alt="Left: IoU on held-out faces of networks with other numbers of hourglasses and modules, the released wiring, a chain in place of the hourglass, and no residual additions; means and intervals over the seeds. Right: cost in training and parameters.")
+if content:
+    rows = [(a["label"], f"{a['parameters']:,}", a["residual_modules"], a["lowest_side"], lesson.plus_minus(a["iou"]), lesson.plus_minus(a["nme"])) for a in content["arms"].values()]
+    figures.note(figures.table(["network", "parameters", "residual modules", "smallest map", "IoU", "NME"], rows))
+    figures.note("\n".join(f"- {line}" for line in content["conclusion"]))
+    lesson.longer(study)
+
+# %% [markdown]
+# **What to notice.** The budget is small: it says what is learned *soon*. A difference that the intervals do not bear out is not one.
+#
 # ## Check yourself
 # Solutions: [solutions_03_train_vrn](solutions_03_train_vrn.ipynb).
 #
@@ -551,7 +559,7 @@ figures.check("2. parameters of a module", answer, networks.parameter_count(Resi
 
 # %%
 answer = None
-figures.check("3. lowest resolution", answer, min(s[1] for _, s in trace(VRN(16, 1, 1, 4, 8, "low"), 192)))
+figures.check("3. lowest resolution", answer, min(s[1] for _, s in lesson.trace(VRN(16, 1, 1, 4, 8, "low"), 192)))
 
 # %% [markdown]
 # ## Summary
@@ -569,7 +577,7 @@ numbers = {
     },
     "held_out_faces": judged,
     "iou_standard_deviation": float(scores.std()),
-    "small_network": {"faces_shown": shown_faces, "final_loss": history[-1]["loss"], "final_iou": history[-1]["iou"]},
+    "small_network": {"faces_shown": shown_faces, "final_loss": learned.of("validate")[-1]["loss"], "final_iou": learned.of("validate")[-1]["iou"]},
 }
 target = Path(out) / "notebooks" / "03_train_vrn" / "metrics.json"
 target.parent.mkdir(parents=True, exist_ok=True)

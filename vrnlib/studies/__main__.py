@@ -1,0 +1,5 @@
+import sys
+
+from vrnlib.studies.command import main
+
+sys.exit(main())
