@@ -316,7 +316,7 @@ for m in run:
         rows.append((entrants.label(m), *(f"{s['mean']:.3f} ({s['interval'][0]:.3f} to {s['interval'][1]:.3f})" if s else "" for s in ious)))
 figures.note("Volume IoU with the true volume:")
 figures.note(figures.table(("method", *databases), rows))
-rows = [(entrants.label(m), *(f"{s['mean']:.4f}" if (s := summary(d, m, c)) else "" for d in stand_ins for c in ("nme_mask", "rigid_mask"))) for m in run]
+rows = [(entrants.label(m), *(f"{s['mean']:.4f}" if (s := summary(d, m, c)) else "" for d in stand_ins for c in ("nme_mask", "rigid_mask"))) for m in run if any(summary(d, m, "nme_mask") for d in stand_ins)]
 figures.note("On the region that MediaPipe's 468 points cover, Eq. 2 and after rigid alignment:")
 figures.note(figures.table(("method", *(f"{d}{c}" for d in stand_ins for c in ("", ", aligned"))), rows))
 rows = []

@@ -488,7 +488,8 @@ def test_cost_is_measured_in_its_own_process():
     }
     found = cost.measure({}, [crop] * 3)
     assert set(found) == {"nothing"} and found["nothing"]["faces"] == 1
-    assert found["nothing"]["peak_megabytes"] > 20
+    peak = found["nothing"]["peak_megabytes"]
+    assert peak is None or 20 < peak < 2000
 
 
 def test_the_discussion_is_computed():

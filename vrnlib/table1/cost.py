@@ -8,8 +8,10 @@ row of a table should be `nothing`: a process that only draws the faces.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,15 +55,17 @@ def _measure(
 
 
 def _peak() -> float | None:
-    # most memory this process has held, in MB
+    # most memory this process has held, in MB; None where the system does not tell
     try:
-        import resource
-    except ImportError:  # Windows
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    if sys.platform != "darwin":  # elsewhere it begins with the parent's
         return None
-    import sys
+    import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1e6 if sys.platform == "darwin" else 1e3)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def measure(
