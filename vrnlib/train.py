@@ -26,7 +26,7 @@ import time
 import typing
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ def train(
         validation = held if validation is None else validation
     if p.keep:
         dataset = batches.Kept(dataset, p.keep, [tag, p.data, p.exclude, p.size, p.depth, p.seed])
+        p = replace(p, keep="")  # a folder of this machine: it has no place in what others read
     if p.threads:
         torch.set_num_threads(p.threads)
     precision = p.precision if p.precision != "auto" else "bf16-mixed" if bf16_is_fast() else "32-true"
