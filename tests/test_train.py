@@ -279,6 +279,15 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     assert same(tmp_path / "none", tmp_path / "two")
 
 
+def test_kept_batches_change_no_result_and_leave_no_path_in_the_record(tmp_path: Path) -> None:
+    run(tmp_path / "plain", max_faces=24)
+    for out in ("first", "second"):
+        run(tmp_path / out, max_faces=24, keep=str(tmp_path / "kept"))
+        assert same(tmp_path / "plain", tmp_path / out)
+        assert "kept" not in "".join(p.read_text() for p in (tmp_path / out).glob("*.json*"))
+    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 6
+
+
 @pytest.mark.parametrize("kind", ["multitask", "guided", "landmarks"])
 def test_every_head_learns(tmp_path: Path, kind: str) -> None:
     metrics = run(tmp_path, kind=kind, max_faces=240, learning_rate=3e-3, log_steps=20)
@@ -299,6 +308,11 @@ def test_every_head_learns(tmp_path: Path, kind: str) -> None:
     assert ("iou_true_landmarks" in metrics["validation"]) == (kind == "guided")
     model, meta = networks.load(tmp_path / f"{kind}-smoke.safetensors")
     assert (model.architecture.kind, meta["profile"]) == (kind, "smoke")
+    if kind == "guided":  # its detector is there alone
+        alone, _ = networks.load(tmp_path / "landmarks-smoke.safetensors")
+        image = torch.from_numpy(Balls(32, 34, 5)[0]["image"]).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            assert torch.equal(alone.eval().slices(image), model.eval().heads(image).heatmaps)
 
 
 def test_guided_learns_its_volume_from_the_true_landmarks() -> None:

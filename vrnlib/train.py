@@ -4,8 +4,9 @@ Jackson et al. 2017, Sec. 3.5: sigmoid cross-entropy (:mod:`vrnlib.objective`), 
 and later a tenth of it (:mod:`vrnlib.recipe`). Faces are drawn while we train, so there is no epoch: a run is
 a number of faces or of minutes. A run is a folder: `checkpoint.json`, `log.jsonl` and `curves.png` while it
 runs (see :mod:`vrnlib.checkpoint`), and at its end `<kind>-<profile>.safetensors`, `params.json`,
-`provenance.json` and `metrics.json`. Killed at any moment, it goes on from its checkpoint, and with one
-thread arrives at the very same weights.
+`provenance.json` and `metrics.json`; of VRN-Guided also its detector alone, `landmarks-<profile>.safetensors`
+(no gradient of the volume reaches it: it learns as if trained by itself). Killed at any moment, a run goes on
+from its checkpoint, and with one thread arrives at the very same weights.
 
     vrn train vrn --profile laptop --out build/my-run --minutes 120
     torchrun --nproc-per-node 4 -m vrnlib train guided --profile paper --recipe paper --out build/guided
@@ -225,9 +226,7 @@ def train(
                 recent, parts, spent, waiting = [], {}, 0.0, 0.0
             if state.seconds - last_validation >= p.validate_minutes * 60 and not done:
                 held_out_scores()
-                last_validation = (
-                    time.monotonic() - start
-                )  # after it, or a slow one never ends
+                last_validation = time.monotonic() - start  # after it, or a slow one never ends
             if state.seconds - last_checkpoint >= p.checkpoint_minutes * 60:
                 save_checkpoint(out, asdict(p), model, optimiser, state)
                 last_checkpoint = state.seconds
@@ -250,6 +249,8 @@ def train(
     identity = {"profile": p.profile, "size": p.size, "run": out.name, "data": tag}
     meta = {**identity, **numbers, "validation": scores}
     exported = networks.save(model, out / f"{p.kind}-{p.profile}.safetensors", meta, half=True)
+    if isinstance(model, networks.Guided):
+        networks.save(model.landmarks, out / f"landmarks-{p.profile}.safetensors", meta, half=True)
     write_json(out / "params.json", asdict(p))
     seeds = {"seed": p.seed, "validation_seed": p.validation_seed}
     write_json(out / "provenance.json", collect(p, seeds, [exported], state.seconds))
