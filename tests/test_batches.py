@@ -1,5 +1,8 @@
 """Packing of batches: exact, small, and without surprise."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -110,3 +113,18 @@ def test_a_damaged_kept_batch_is_drawn_again(tmp_path):
     other = kept.__getitems__([4, 2])
     assert data.drawn == 4 and all(torch.equal(one[k], other[k]) for k in one)
     assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".safetensors"]
+
+
+def test_a_program_ends_though_its_stream_was_never_closed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import numpy as np\n"
+        "from vrnlib import batches\n"
+        "class Data:\n"
+        "    def __getitem__(self, i):\n"
+        "        return {'image': np.zeros((8, 8, 3), np.uint8), 'volume': np.zeros((10, 8, 8), np.uint8)}\n"
+        "keep = [batches.endless(Data(), 0, 0, 2, 2)]\n"
+        "keep.append(keep)\n"
+        "next(keep[0])\n"
+    )
+    subprocess.run([sys.executable, program], check=True, timeout=60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,15 @@ def endless(
     """Batches of `pack` in `Order`, drawn ahead by `workers` processes (0: drawn here, when asked for).
 
     `share` (r, n) is the r-th of n equal parts of each batch, for training with n processes: together they
-    see the very batches that one process would see.
+    see the very batches that one process would see. Close it to end its workers.
     """
-    return iter(_loader(dataset, Order(seed, start, batch_size, share), workers))
+    return _until_closed(iter(_loader(dataset, Order(seed, start, batch_size, share), workers)))
+
+
+def _until_closed(stream: Iterator[dict[str, Tensor]]) -> Generator[dict[str, Tensor], None, None]:
+    # The workers have started already; they end when their iterator goes, which a cycle of references or a
+    # kept traceback could put off for ever.
+    yield from stream
 
 
 def first(dataset: Any, count: int, batch_size: int, workers: int) -> list[dict[str, Tensor]]:
@@ -164,7 +170,8 @@ def _as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _quiet_worker(_: int) -> None:
-    # One thread: the network needs the cores. Signals are the parent's business, which ends its workers.
+    # One thread: the network needs the cores. Signals are the parent's business, which ends its workers; yet
+    # an interpreter that ends with workers alive sends SIGTERM and waits for them: they give it ten seconds.
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))

@@ -162,6 +162,7 @@ def train(
             if changed or not resuming:
                 log.write("phase", changed=changed)
         stream = batches.endless(dataset, p.seed, state.position, p.batch_size, p.workers, (rank, processes))
+        context.enter_context(closing(stream))
         start = time.monotonic() - state.seconds
         last_validation = last_checkpoint = state.seconds
         recent: list[float] = []  # losses, and the rest, since the last row of the log
