@@ -26,6 +26,7 @@ from vrnlib.errors import VrnError
 from vrnlib.estimate import estimate
 from vrnlib.landmarks import targets
 from vrnlib.loss import slices_loss, voxel_loss
+from vrnlib.loss_columns import PRODUCT, exp_minus
 from vrnlib.networks import VRN, Architecture, Heads, enlarge
 from vrnlib.objective import inputs, losses, validate
 from vrnlib.params import PROFILES
@@ -82,11 +83,12 @@ def same(a: Path, b: Path) -> bool:
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_fast_loss_and_gradient_equal_the_plain_ones(channels_last: bool) -> None:
+@pytest.mark.parametrize(("depth", "cells"), [(10, 6), (10, 24), (PRODUCT, 3), (2 * PRODUCT + 7, 6)])
+def test_fast_loss_and_gradient_equal_the_plain_ones(channels_last: bool, depth: int, cells: int) -> None:
     torch.manual_seed(0)
     order = torch.channels_last if channels_last else torch.contiguous_format
-    x = (torch.randn(3, 10, 6, 6) * 8).contiguous(memory_format=order).requires_grad_()
-    target = (torch.rand(3, 24, 24, 10) > 0.7).to(torch.uint8).permute(0, 3, 1, 2)
+    x = (torch.randn(3, depth, cells, cells + 1) * 8).contiguous(memory_format=order).requires_grad_()
+    target = (torch.rand(3, 24, 26, depth) > 0.7).to(torch.uint8).permute(0, 3, 1, 2)
     plain = voxel_loss(enlarge(x, target.shape[2:]), target)
     (expected,) = torch.autograd.grad(plain * 3, x)
     fast = slices_loss(x, target)
@@ -100,6 +102,38 @@ def test_loss_is_log_two_for_a_network_that_does_not_know() -> None:
     assert slices_loss(torch.zeros(1, 2, 2, 2), target).item() == pytest.approx(np.log(2))
     assert slices_loss(torch.full((1, 2, 2, 2), 200.0), target).item() == 0
     assert slices_loss(torch.full((1, 2, 2, 2), -200.0), target).item() == pytest.approx(200)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_a_logit_that_is_not_finite_reaches_the_loss(bad: float, wanted: int) -> None:
+    logits = torch.zeros(2, 40, 4, 4)
+    logits[1, 17, 2, 2] = bad
+    loss = slices_loss(logits, torch.full((2, 40, 16, 16), wanted, dtype=torch.uint8))
+    assert not torch.isfinite(loss)
+
+
+def test_the_exponential_of_the_fast_loss() -> None:
+    a = np.concatenate([np.linspace(0, 3, 3001), np.linspace(3, 83, 801)]).astype(np.float32)
+    got = np.array([exp_minus(x) for x in a])
+    # the argument itself is rounded: its relative error times its size
+    assert np.all(np.abs(got / np.exp(-a.astype(np.float64)) - 1) < 4e-7 + 1e-7 * a)
+    assert 0 < exp_minus(np.float32(1e30)) < 1e-36
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
+@pytest.mark.parametrize("kind", ["vrn", "guided"])
+def test_the_network_really_trains_in_the_precision_that_the_run_names(
+    tmp_path: Path, precision: str, dtype: torch.dtype, kind: str
+) -> None:
+    params = TrainParams.of("smoke", kind=kind, max_faces=8, **{**QUIET, "precision": precision})
+    model, seen = networks.build(params.architecture), set()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.register_forward_hook(lambda part, _, out: seen.add((part.training, out.dtype)))
+    balls = Balls(params.size, params.depth, 0)
+    train(params, tmp_path, model=model, dataset=balls, validation=balls)
+    assert seen == {(True, dtype), (False, dtype)}  # while it trains, and in validation
 
 
 # ---- data

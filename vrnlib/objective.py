@@ -46,7 +46,12 @@ def inputs(
 
 
 def losses(
-    network: Any, architecture: Architecture, image: Tensor, volume: Tensor, landmarks: Tensor | None
+    network: Any,
+    architecture: Architecture,
+    image: Tensor,
+    volume: Tensor,
+    landmarks: Tensor | None,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, Tensor]:
     """The loss of each head, () float tensors: ``volume``, ``heatmaps``. Their sum is what is minimised.
 
@@ -55,8 +60,11 @@ def losses(
     network : a :class:`vrnlib.networks.Network`, or what Fabric made of it.
     architecture : the network's.
     image, volume, landmarks : see `inputs`.
+    precision : makes the autocast for the network, as in `validate`. Fabric itself applies its precision only
+        to `forward`, and to other methods only where it has wrapped the network for many processes.
     """
-    heads = network.heads(image, landmarks) if architecture.kind == "guided" else network.heads(image)
+    with precision():
+        heads = network.heads(image, landmarks) if architecture.kind == "guided" else network.heads(image)
     parts = {}
     if heads.volume is not None:
         parts["volume"] = slices_loss(heads.volume, volume)
