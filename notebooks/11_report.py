@@ -54,6 +54,7 @@ detector: str = "dlib"  # who finds faces and landmarks, see notebook 10
 detector_weights: str = ""  # the detector's weight files, if it needs any
 face: str = "all"  # which faces of a photograph: all, largest, or a number counted from 1 at the left
 level: float = 0.5  # isovalue of the surface, between 0 and 1
+bodies: str = "largest"  # which bodies stay: largest, landmarks (the one under them), min-share=0.1, all
 out: str = "../results"  # folder for what this notebook writes
 
 # %%
@@ -86,7 +87,8 @@ source = photos or gallery.packaged()
 
 # %%
 result = report.make(
-    source, target, folder, network=net, detector=detector, weights=detector_weights or None, face=face, level=level, progress=print
+    source, target, folder, network=net, detector=detector, weights=detector_weights or None, face=face, level=level, bodies=bodies,
+    progress=print,
 )
 figures.note(
     f"**{len(result.entries)} face(s) from {result.photographs} photograph(s)** in {result.seconds:.1f} seconds, "

@@ -209,6 +209,7 @@ def test_disk_full_at_the_second_mesh(holiday: Path, tiny: Path, tmp_path: Path,
         ({"target": "missing/r.html"}, "does not exist"),
         ({"meshes": "a.png"}, "there is a file of that name"),
         ({"level": 1.0}, "between 0 and 1"),
+        ({"bodies": "biggest"}, "unknown choice of bodies"),
         ({"face": "biggest"}, "largest, all"),
         ({"detector": "dlibb"}, "did you mean 'dlib'"),
         ({"network": "gone.safetensors"}, r"gone\.safetensors"),
@@ -385,13 +386,13 @@ def test_the_command_runs_the_notebook(tiny: Path, tmp_path: Path, capsys, monke
     (folder / "broken.jpg").write_bytes(b"no photograph")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as leaving:
-        cli.main(["report", "in", "--out", "out.html", "--network", str(tiny)])
+        cli.main(["report", "in", "--out", "out.html", "--network", str(tiny), "--bodies", "all"])
     out, err = capsys.readouterr()
     assert leaving.value.code == 1, err  # one photograph failed
     assert "1 face(s) from 2 photograph(s), 1 without a face" in out and "11_report: done" in err
-    assert (
-        files(tmp_path / "out-meshes") == ["me.glb"] and "broken.jpg" in (tmp_path / "out.html").read_text()
-    )
+    page = (tmp_path / "out.html").read_text()
+    assert files(tmp_path / "out-meshes") == ["me.glb"]
+    assert "broken.jpg" in page and "all bodies are kept" in page
 
 
 @pytest.mark.parametrize(
@@ -403,6 +404,7 @@ def test_the_command_runs_the_notebook(tiny: Path, tmp_path: Path, capsys, monke
         (["me.png", "--out", "me.png"], "would overwrite"),
         (["me.png", "--out", "gone/r.html"], "does not exist"),
         (["me.png", "--level", "2"], "between 0 and 1"),
+        (["me.png", "--bodies", "biggest"], "unknown choice of bodies"),
         (["me.png", "--face", "biggest"], "largest, all"),
     ],
 )

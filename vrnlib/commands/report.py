@@ -39,19 +39,23 @@ def report(
         str, typer.Option(help="Which faces: all, largest, or N counted from 1 at the left.")
     ] = "all",
     level: Annotated[float, typer.Option(help="Isovalue of the surface, between 0 and 1.")] = 0.5,
+    bodies: Annotated[
+        str, typer.Option(help="Which bodies stay: largest, landmarks, min-share=0.1, all.")
+    ] = "largest",
 ) -> None:
     """Reconstruct every face in a folder of photographs; write one page to look at.
 
     vrn report holiday/ --out report.html
     """
     began = time.perf_counter()
-    from vrnlib import detect, images
+    from vrnlib import detect, images, labelling_voxels
 
     # everything that can be refused is refused before the notebook starts
     paths = images.expand([photos])
     if len(paths) == 1:
         images.load(paths[0])
     detect.parse_policy(face)
+    labelling_voxels.parse_policy(bodies)
     detect.get(detector, weights)  # missing weight files are said now
     if not 0 < level < 1:
         raise VrnError(f"--level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
@@ -74,6 +78,7 @@ def report(
         "detector_weights": "" if weights is None else str(weights.resolve()),
         "face": face,
         "level": float(level),
+        "bodies": bodies,
     }
     done = _run(values)
     typer.echo(

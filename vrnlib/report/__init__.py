@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrnlib import detect as detection
-from vrnlib import images, meshio, provenance
+from vrnlib import images, labelling_voxels, meshio, provenance
 from vrnlib.errors import VrnError
 from vrnlib.predict import Network, load_network
 from vrnlib.reconstruct import Face, reconstruct
@@ -83,6 +83,7 @@ def make(
     weights: str | PathLike[str] | None = None,
     face: str | int = "all",
     level: float = 0.5,
+    bodies: str = "largest",
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Reconstruct every face in some photographs and write the page.
@@ -94,7 +95,7 @@ def make(
         The page, ``.html``; an existing one is replaced.
     meshes : path, optional
         Folder for a GLB file a face, made if missing; none are written without it.
-    network, detector, weights, face, level
+    network, detector, weights, face, level, bodies
         See `vrnlib.reconstruct.reconstruct` and `vrnlib.detect.get`; ``face="all"`` takes every face found.
     progress : callable, optional
         Gets a line for each photograph.
@@ -115,6 +116,7 @@ def make(
     policy = detection.parse_policy(face)
     if not 0 < level < 1:
         raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
+    labelling_voxels.parse_policy(bodies)
     net = network if isinstance(network, Network) else load_network(network)
     finder = detection.get(detector, weights) if weights is not None else detection.get(detector)
     reference = trust.reference(net)
@@ -128,7 +130,7 @@ def make(
     for index, (name, photograph) in enumerate(photographs.items(), start=1):
         started = time.perf_counter()
         try:
-            faces = _faces(photograph, name, finder, policy, net, level)
+            faces = _faces(photograph, name, finder, policy, net, level, bodies)
         except VrnError as error:
             failures.append(Failure(name, _short(str(error), photograph, name)))
             say(f"{index}/{len(photographs)} {name}: {failures[-1].reason}")
@@ -180,7 +182,7 @@ def make(
         f"Reconstructed by volumetric regression on {datetime.date.today():%d %B %Y}. Every face below is a "
         "guess from a single picture: its front is seen, its sides and back are inferred.",
         trust.reading(net, reference),
-        trust.settings(net, finder, policy, level, len(photographs), seconds),
+        trust.settings(net, finder, policy, level, bodies, len(photographs), seconds),
     )
     try:
         meshio.write_bytes(target, text.encode("utf-8"))
@@ -236,7 +238,13 @@ def _photographs(source: Source) -> dict[str, Any]:
 
 
 def _faces(
-    photograph: Any, name: str, finder: detection.Detector, policy: str | int, net: Network, level: float
+    photograph: Any,
+    name: str,
+    finder: detection.Detector,
+    policy: str | int,
+    net: Network,
+    level: float,
+    bodies: str,
 ) -> list[Face]:
     """Every face of one photograph that the policy takes; one that fails is left out if others do not."""
     pixels = images.load(photograph)
@@ -247,7 +255,10 @@ def _faces(
     for one in chosen:
         number = next(i for i, d in enumerate(ordered, start=1) if d is one)
         try:
-            done.append(reconstruct(pixels, network=net, detector=_Known(found), face=number, level=level))
+            known = _Known(found)
+            done.append(
+                reconstruct(pixels, network=net, detector=known, face=number, level=level, bodies=bodies)
+            )
         except VrnError as error:
             reasons.append(error)
     if not done:

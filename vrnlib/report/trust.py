@@ -136,6 +136,7 @@ def settings(
     finder: detection.Detector,
     policy: str | int,
     level: float,
+    bodies: str,
     photographs: int,
     seconds: float,
 ) -> dict[str, str]:
@@ -158,7 +159,9 @@ def settings(
         out["Its terms"] = licence
     out["Faces taken"] = str(policy)
     out["Isovalue"] = f"{level:g}"
-    out["Stray bodies"] = "removed by dynamic labelling, the largest body is kept"
+    stay = {"all": "all bodies are kept", "largest": "the largest body is kept"}
+    kept = stay.get(bodies, f"what is kept: {bodies}")
+    out["Stray bodies"] = kept if bodies == "all" else f"removed by dynamic labelling, {kept}"
     out["Time"] = f"{seconds:.1f} s for {photographs} photograph(s), {seconds / photographs:.2f} s each"
     state, machine = provenance.git_state(), provenance.machine()
     if state["rev"]:
