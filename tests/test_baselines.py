@@ -207,11 +207,11 @@ class TestMethods:
         points = rng.uniform(4, 28, (68, 2))
         guided = methods.open_method("guided-gt")
         assert guided.sees_truth
-        volume = methods._guided(guided.network, image, points)
+        volume = guided.network.predict(image, points)
         assert np.abs(volume - guided.network.predict(image)).max() > 1e-4
         found = methods.landmark_finder(repository / "results/checkpoints/guided-laptop.safetensors")(image)
         np.testing.assert_allclose(
-            methods._guided(guided.network, image, found), guided.network.predict(image), atol=1e-2
+            guided.network.predict(image, found), guided.network.predict(image), atol=1e-2
         )
         vrn = methods.open_method("vrn")
         np.testing.assert_array_equal(vrn.predict(image).vertices, vrn.predict(image, points).vertices)

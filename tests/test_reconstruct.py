@@ -12,11 +12,14 @@ from skimage.data import astronaut
 
 import vrnlib
 from vrnlib import networks, predict, texture, viewer, voxel
+from vrnlib.anatomy import MIRROR_68
 from vrnlib.crop import Crop
 from vrnlib.errors import VrnError
-from vrnlib.predict import Network, load_network
+from vrnlib.predict import Network, for_inference, load_network
 
 SIZE, DEPTH = 48, 50
+BALL = np.linalg.norm(np.indices((34, 32, 32)).T - [16.5, 15.5, 15.5], axis=-1).T < 10
+BALL = BALL.astype(np.float32)
 
 
 class Blob(torch.nn.Module):
@@ -35,7 +38,8 @@ class Blob(torch.nn.Module):
         self.logits = torch.from_numpy(solid.astype(np.float32))[None]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.logits.repeat(len(x), 1, 1, 1)
+        # the second window, if there is one, is the mirrored first
+        return torch.cat([self.logits, self.logits.flip(3)])[: len(x)]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,55 @@ def test_checkpoint_by_path_and_by_environment(tiny, monkeypatch):
         x = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
         expected = networks.load(tiny)[0].probabilities(x)[0].numpy()
     np.testing.assert_allclose(volume, expected, atol=2e-2 if predict.bfloat16_is_fast("cpu") else 1e-5)
+
+
+@pytest.fixture
+def guided() -> Network:
+    torch.manual_seed(3)
+    model = networks.Guided(16, 1, 1, 2, 34, "low")
+    torch.nn.init.normal_(model.volume.head[-1].weight, std=5)  # an answer that depends on its input
+    return Network(for_inference(model), 32)
+
+
+def test_averaging_over_the_mirror_image_has_no_favourite_side(guided, monkeypatch):
+    monkeypatch.setattr(predict, "bfloat16_is_fast", lambda device: False)  # to see small differences
+    rng = np.random.default_rng(1)
+    window = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    points = rng.uniform(6, 26, (68, 2))
+    mirrored = points[MIRROR_68] * [-1, 1] + [31, 0]
+    tolerance = 1e-5
+    for there, back in (((), ()), ((points,), (mirrored,))):
+        once = guided.predict(window, *there)
+        volume = guided.predict(window, *there, mirror=True)
+        other = guided.predict(np.ascontiguousarray(window[:, ::-1]), *back, mirror=True)
+        np.testing.assert_allclose(other, volume[:, :, ::-1], atol=tolerance)
+        assert np.abs(volume - once).max() > 5 * tolerance
+        assert np.abs(guided.predict(window) - guided.predict(window, points)).max() > 5 * tolerance
+
+
+def test_the_detectors_landmarks_guide_a_guided_network(guided, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        Network,
+        "predict",
+        lambda self, window, points=None, mirror=False: seen.append((points, mirror)) or BALL,
+    )
+    own, given = (
+        vrnlib.reconstruct(astronaut(), network=guided, guidance=g) for g in ("network", "detector")
+    )
+    plain = vrnlib.reconstruct(astronaut(), network=guided, guidance="network", mirror=False)
+    assert [points is None for points, _ in seen] == [True, False, True]
+    assert [mirror for _, mirror in seen] == [True, True, False]
+    np.testing.assert_allclose(seen[1][0], given.crop.apply(given.landmarks), atol=1e-4)
+    np.testing.assert_array_equal(own.landmarks, plain.landmarks)
+
+
+def test_guidance_that_cannot_be(guided, tiny):
+    window, points = np.zeros((32, 32, 3), np.uint8), np.zeros((68, 2))
+    with pytest.raises(VrnError, match="VRN-Guided only"):
+        load_network(tiny).predict(window, points)
+    with pytest.raises(VrnError, match="did you mean 'detector'"):
+        vrnlib.reconstruct(astronaut(), network=guided, guidance="detectr")
 
 
 @pytest.mark.skipif(not predict.CHECKPOINT.is_file(), reason="needs the trained network in results/")

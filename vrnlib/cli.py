@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -93,6 +93,12 @@ def reconstruct(
         str,
         typer.Option(help="Which bodies stay: largest, landmarks (the one under them), min-share=0.1, all."),
     ] = "largest",
+    guidance: Annotated[
+        str, typer.Option(help="Whose landmarks guide a VRN-Guided: detector, or network (its own).")
+    ] = "detector",
+    mirror: Annotated[
+        bool, typer.Option(help="Average over the photograph and its mirror image; twice the network's time.")
+    ] = True,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +122,7 @@ def reconstruct(
     box_ = _parse_box(box)
     if box_ and len(paths) > 1:
         raise VrnError(f"--box describes one photograph, and {len(paths)} were given: run them one at a time")
-    _check_choices(detector, face, level, bodies)
+    _check_choices(detector, face, level, bodies, guidance)
     if html is not None:
         from vrnlib import meshio
 
@@ -129,13 +135,12 @@ def reconstruct(
     finder = detect.get(detector, weights)  # a missing weight file is said once, not for each photograph
 
     net = load_network(network)
+    choices: dict[str, Any] = {"level": level, "bodies": bodies, "guidance": guidance, "mirror": mirror}
     shown: list[tuple[str, Face]] = []
     failed = 0
     for path, target in zip(paths, targets, strict=True):
         try:
-            result = run_one(
-                path, network=net, detector=finder, face=face, box=box_, level=level, bodies=bodies
-            )
+            result = run_one(path, network=net, detector=finder, face=face, box=box_, **choices)
             faces = result if isinstance(result, list) else [result]
             written = _export(faces, target)
         except VrnError as error:
@@ -299,12 +304,14 @@ def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
-def _check_choices(detector: str, face: str, level: float, bodies: str) -> None:
+def _check_choices(detector: str, face: str, level: float, bodies: str, guidance: str) -> None:
     """Refuse wrong values before a network is loaded."""
     from vrnlib import detect, labelling_voxels
+    from vrnlib.predict import check_guidance
 
     detect.parse_policy(face)
     labelling_voxels.parse_policy(bodies)
     detect.check_name(detector)
+    check_guidance(guidance)
     if not 0 < level < 1:
         raise VrnError(f"--level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrnlib import params
-from vrnlib.errors import VrnError
+from vrnlib.anatomy import MIRROR_68
+from vrnlib.errors import VrnError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 CHECKPOINT = Path("results") / "checkpoints" / "vrn-laptop.safetensors"
 """The network used unless another is named, relative to the repository."""
+Guidance = Literal["detector", "network"]
+"""Whose landmarks guide a VRN-Guided: the face detector's, or the network's own (the paper's way)."""
+
+
+def check_guidance(text: str) -> None:
+    """Raise VrnError unless `text` is a `Guidance`."""
+    known = get_args(Guidance)
+    if text not in known:
+        raise VrnError(f"unknown guidance '{text}'{did_you_mean(text, known)}: use {' or '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -50,12 +60,48 @@ class Network:
     meta: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
-    def predict(self, window: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Occupancy probabilities (D, size, size) float32, 0..1, of a (size, size, 3) uint8 RGB window."""
+    @property
+    def takes_landmarks(self) -> bool:
+        """Whether landmarks can guide it."""
+        architecture = getattr(self.model, "architecture", None)
+        return architecture is not None and architecture.kind == "guided"
+
+    def predict(
+        self,
+        window: NDArray[np.uint8],
+        landmarks: NDArray[np.floating] | None = None,
+        mirror: bool = False,
+    ) -> NDArray[np.float32]:
+        """Occupancy probabilities (D, size, size) float32, 0..1, of a window.
+
+        Parameters
+        ----------
+        window : (size, size, 3) uint8 RGB
+        landmarks : (68, 2) float, pixels of the window, optional
+            What guides a VRN-Guided, in place of the landmarks that it finds itself.
+        mirror : bool
+            Look at the mirrored window as well, and average the logits of both: twice the time. A face has
+            no side that a network should prefer, but a trained one does a little.
+
+        Raises
+        ------
+        VrnError
+            Landmarks for a network that takes none.
+        """
         import torch
 
+        from vrnlib.networks import enlarge
+
+        if landmarks is not None and not self.takes_landmarks:
+            raise VrnError("landmarks can guide a VRN-Guided only: leave them out, or load a guided network")
         # (1, 3, S, S), channels last already
         x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None]
+        points = None if landmarks is None else torch.from_numpy(np.asarray(landmarks, np.float32))[None]
+        if mirror:
+            x = torch.cat([x, x.flip(3)])
+            if points is not None:
+                other = points[:, torch.from_numpy(MIRROR_68)] * torch.tensor([-1.0, 1.0])
+                points = torch.cat([points, other + torch.tensor([window.shape[1] - 1.0, 0.0])])
         device = next(self.model.parameters()).device
         precise = (
             nullcontext()
@@ -63,9 +109,16 @@ class Network:
             else torch.autocast(device.type, torch.bfloat16)
         )
         with torch.inference_mode(), precise:
-            logits = self.model(x.to(device).float().div_(255))
+            image = x.to(device).float().div_(255)
+            if points is None:
+                logits = self.model(image)
+            else:
+                logits = enlarge(self.model.heads(image, points.to(device)).volume, image.shape[2:])
             # channels last: (D, H, W) is a view of memory in the order (H, W, D), which nothing here minds
-            return logits[0].float().sigmoid_().cpu().numpy()
+            mean = logits[0].float()
+            if mirror:
+                mean = mean.add_(logits[1].float().flip(2)).mul_(0.5)
+            return mean.sigmoid_().cpu().numpy()
 
 
 def default_checkpoint() -> Path:

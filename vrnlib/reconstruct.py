@@ -24,7 +24,14 @@ from vrnlib import detect as detection
 from vrnlib import images, labelling, labelling_voxels, meshio, texture, voxel
 from vrnlib.crop import Crop
 from vrnlib.errors import VrnError
-from vrnlib.predict import Network, default_checkpoint, for_inference, load_network
+from vrnlib.predict import (
+    Guidance,
+    Network,
+    check_guidance,
+    default_checkpoint,
+    for_inference,
+    load_network,
+)
 from vrnlib.render import rasterise, vertex_normals
 
 if TYPE_CHECKING:
@@ -144,6 +151,8 @@ def reconstruct(
     box: Sequence[float] | None = None,
     level: float = 0.5,
     bodies: str = "largest",
+    guidance: Guidance = "detector",
+    mirror: bool = True,
 ) -> Face | list[Face]:
     """Reconstruct the 3D face in a photograph (Jackson et al. 2017).
 
@@ -170,6 +179,12 @@ def reconstruct(
         What dynamic labelling keeps: ``largest`` body of the mesh; or, decided on the voxels before there is
         a mesh, ``landmarks`` (the body seen at most of the landmarks), ``min-share=0.1`` (bodies of at least
         that share of the largest one's volume) or ``all``. See :mod:`vrnlib.labelling_voxels`.
+    guidance : "detector" or "network"
+        What guides a VRN-Guided: the landmarks that the detector found (or `landmarks`), or those that the
+        network finds itself, as in the paper. Of no meaning for other networks.
+    mirror : bool
+        Average the network's answers to the photograph and to its mirror image
+        (`vrnlib.predict.Network.predict`).
 
     Returns
     -------
@@ -184,6 +199,7 @@ def reconstruct(
     """
     if not 0 < level < 1:
         raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
+    check_guidance(guidance)
     policy, keep = detection.parse_policy(face), labelling_voxels.parse_policy(bodies)
     where = f"'{image}'" if isinstance(image, (str, PathLike)) else "the photograph"
     timings: dict[str, float] = {}
@@ -197,7 +213,10 @@ def reconstruct(
         else:
             found = detection.detect(photo, detector, None if box is None else [tuple(box)], weights)
         chosen = detection.choose(found, policy, where)
-    faces = [_one(photo, d, net, level, keep, where, len(found), dict(timings)) for d in chosen]
+    guided = net.takes_landmarks and guidance == "detector"
+    faces = [
+        _one(photo, d, net, level, keep, guided, mirror, where, len(found), dict(timings)) for d in chosen
+    ]
     return faces if policy == "all" else faces[0]
 
 
@@ -207,6 +226,8 @@ def _one(
     net: Network,
     level: float,
     keep: labelling_voxels.Policy,
+    guided: bool,
+    mirror: bool,
     where: str,
     faces_found: int,
     timings: dict[str, float],
@@ -219,11 +240,11 @@ def _one(
         crop = found.crop(net.size)
         window = crop.image(photo)
     with _timed(timings, "network"):
-        volume = net.predict(window)
+        points = crop.apply(found.landmarks)
+        volume = net.predict(window, points if guided else None, mirror)
     removed, solid = 0, volume
     if keep.name != "largest":
         with _timed(timings, "labelling"):
-            points = crop.apply(found.landmarks)
             solid, removed = labelling_voxels.keep_bodies(volume, level, keep, points)
     with _timed(timings, "isosurface"):
         try:

@@ -88,24 +88,11 @@ class Volumetric:
     def predict(self, image: np.ndarray, landmarks: np.ndarray | None = None) -> Mesh:
         _check(image, self.network.size, self.name)
         if landmarks is not None and self.network.model.architecture.kind == "guided":
-            volume = _guided(self.network, image, checked_landmarks(landmarks))
+            volume = self.network.predict(image, checked_landmarks(landmarks))
         else:
             volume = self.network.predict(image)
         vertices, faces, _ = labelling.largest_body(*voxel.isosurface(volume))
         return Mesh(vertices, faces)
-
-
-def _guided(network: Network, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    import torch
-
-    from vrnlib.networks import enlarge
-
-    x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().div_(255)
-    x = x.to(next(network.model.parameters()).device)
-    points = torch.from_numpy(landmarks).float()[None].to(x.device)
-    with torch.inference_mode():
-        volume = network.model.heads(x, points).volume
-        return enlarge(volume, x.shape[2:])[0].sigmoid_().cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -86,14 +86,14 @@ class Runner:
         ------
         VrnError : the method fails on this face.
         """
-        from vrnlib.baselines.methods import Volumetric, _guided
+        from vrnlib.baselines.methods import Volumetric
 
         m, image = self.method, sample["image"]
         if m is None:
             return _surface(sample["volume"])
         if isinstance(m, Volumetric):
             if m.sees_truth:
-                return _surface(_guided(m.network, image, sample["landmarks"]))
+                return _surface(m.network.predict(image, sample["landmarks"]))
             return _surface(m.network.predict(image))
         mesh = m.predict(image, sample["landmarks"] if m.sees_truth else None)
         return Prediction(mesh.vertices, mesh.faces)
