@@ -3,6 +3,7 @@
 # make lab         open JupyterLab on notebooks/
 # make notebooks   write the .ipynb of every notebooks/*.py again
 # make lint        check the style
+# make networks    train the networks of results/checkpoints on: hours; again: continue
 # make clean       remove the environment and everything that can be made again
 #
 # Variables, given as `make NAME=value ...`:
@@ -28,7 +29,7 @@ SHELL := /bin/bash
 BRIEF := sed -un -e 's/^Collecting /  /p' -e 's/^Installing collected.*/  ... putting them in place/p'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce test lab notebooks lint clean
+.PHONY: help reproduce test lab notebooks lint networks clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,6 +50,16 @@ notebooks: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+
+# One after the other, from their states in results/runs; FACES is the end of each run.
+FACES ?= 204800
+networks: $(STAMP)
+	for kind in vrn guided multitask; do \
+		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --out results/runs/$$kind-laptop --max-faces $(FACES) \
+			--learning-rate 4e-4 --lr-drop 0.37 0.60 0.75 0.85 0.91 0.95 0.98 --lr-drop-factor 0.5 \
+			--threads 1 --workers 1 --validate-minutes 5 $(ARGS) \
+		&& cp results/runs/$$kind-laptop/*-laptop.safetensors results/checkpoints/ || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build cache *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -35,7 +35,8 @@
 # None for looking. To run it: `make lab` in the project's folder. Some Python helps.
 #
 # ## Input files
-# - `results/checkpoints/vrn-laptop.safetensors`: the trained network ([03](03_train_vrn.ipynb) explains how it was trained)
+# - `results/checkpoints/guided-laptop.safetensors`: the trained network ([03](03_train_vrn.ipynb) and [05](05_train_vrn_guided.ipynb)
+#   explain how it was trained)
 #
 # ## Output files
 # - `results/interactive/00_start_here.html`: the faces of this notebook, to be turned with the mouse
@@ -110,9 +111,13 @@ face = reconstruct(picture, network=network)
 # The rest of this section opens that line and looks at each step.
 #
 # ### Step 1 and 2: landmarks and crop
-# A detector finds the face and 68 landmarks on it: jaw, brows, nose, eyes, mouth. VRN needs them for one thing only, the
-# crop: all faces come to the network in the same place and at the same size. The box round the landmarks is moved to the
-# middle of the window and scaled until the geometric mean of its sides has a fixed share of the window.
+# A detector finds the face and 68 landmarks on it: jaw, brows, nose, eyes, mouth. They decide the crop: all faces come to the
+# network in the same place and at the same size. The box round the landmarks is moved to the middle of the window and scaled
+# until the geometric mean of its sides has a fixed share of the window.
+#
+# The plain VRN needs them for nothing else. The network of the suite is VRN-Guided: it is told where the landmarks are
+# ([05](05_train_vrn_guided.ipynb)). In the paper its guide is a landmark network of its own; for a photograph the detector, which has
+# seen photographs, is the better guide.
 
 # %%
 x0, y0, x1, y1 = (lambda p: (*p.min(0), *p.max(0)))(face.landmarks)
@@ -145,8 +150,8 @@ figures.note(
 )
 
 # %% [markdown]
-# **What to notice.** The window is small: fine details of the skin are gone before the network starts. And the network
-# sees the landmarks only through the crop; the dots are not part of its input.
+# **What to notice.** The window is small: fine details of the skin are gone before the network starts. The dots outline the jaw,
+# but say nothing of depth: how far the nose stands out is left to the network.
 #
 # ### Step 3: the volume
 # The network returns for each voxel the probability that it lies inside of the face. The volume is *aligned* with the
@@ -306,7 +311,7 @@ figures.note(figures.table(["photograph", "landmarks with face behind", "stray b
 
 # %%
 rng = np.random.default_rng(seed)
-base = volume > 0.5
+base = network.predict(window) > 0.5  # it finds its landmarks itself here, as in the disturbed windows
 
 
 def half_hidden(image: np.ndarray) -> np.ndarray:

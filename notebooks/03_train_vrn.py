@@ -46,7 +46,7 @@
 profile: str = "laptop"  # smoke, laptop or paper: how long the small network trains, how many faces are judged
 seed: int = 77  # of the held-out faces and of the small network
 learning_rate: float = 0.001  # of the small network
-weights: str = ""  # another trained network; empty takes the one of the suite
+weights: str = "../results/checkpoints/vrn-laptop.safetensors"  # the trained network
 log: str = "../results/runs/vrn-laptop/log.jsonl"  # the log of its training
 study: str = "../results/studies/architecture.json"  # the study of the architecture, if there is one
 evaluation: str = "../results/evaluation/vrn-laptop/metrics.json"  # its evaluation, if there is one
@@ -78,7 +78,7 @@ from vrnlib import (
 )
 from vrnlib.databases import SynthLP
 from vrnlib.networks import VRN, Hourglass, Residual
-from vrnlib.reconstruct import default_checkpoint, load_network
+from vrnlib.predict import load_network
 from vrnlib.studies import lesson
 from vrnlib.voxel import Grid
 
@@ -381,7 +381,7 @@ figures.note(
 # and the predicted relief, and true and predicted volume seen from the side, as if it were of glass.
 
 # %%
-network = load_network(weights or default_checkpoint())
+network = load_network(weights)
 held_out = SynthLP(network.size, network.model.architecture.depth, seed=seed + 2_000_000, augment=False)
 grid = Grid(network.size, network.model.architecture.depth)
 basis = faces.load_basis()
@@ -435,7 +435,7 @@ figures.note(
 # channels: places of one colour look alike to the network.
 
 # %%
-model, _ = networks.load(weights or default_checkpoint())
+model, _ = networks.load(weights)
 windows = [r["sample"]["image"] for r in records[:3]]
 maps, titles = [figures.enlarge(windows[0], max(1, 96 // network.size))], ["image"]
 for name, part in [("stem", model.stem), ("hourglass", model.stacks[0])]:

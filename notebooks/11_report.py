@@ -30,8 +30,8 @@
 # [00](00_start_here.ipynb): from a photograph to a 3D face.
 #
 # ## Input files
-# - `results/checkpoints/vrn-laptop.safetensors`: the trained network, if no other is named
-# - If they are there: `results/report/vrn-laptop.json`, what the measures are worth (`python -m vrnlib.report.calibrate`), and
+# - `results/checkpoints/guided-laptop.safetensors`: the trained network, if no other is named
+# - If they are there: `results/report/guided-laptop.json`, what the measures are worth (`python -m vrnlib.report.calibrate`), and
 #   `results/figures/figure8.png`, the good and the bad (`python -m vrnlib.gallery --figure8`)
 #
 # ## Output files

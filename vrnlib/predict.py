@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from vrnlib import networks
 
-CHECKPOINT = Path("results") / "checkpoints" / "vrn-laptop.safetensors"
-"""The network used unless another is named, relative to the repository."""
+CHECKPOINT = Path("results") / "checkpoints" / "guided-laptop.safetensors"
+"""The network used for photographs unless another is named, relative to the repository: VRN-Guided, which may
+follow the landmarks of a detector that has seen photographs."""
 Guidance = Literal["detector", "network"]
 """Whose landmarks guide a VRN-Guided: the face detector's, or the network's own (the paper's way)."""
 
@@ -78,25 +79,21 @@ class Network:
         ----------
         window : (size, size, 3) uint8 RGB
         landmarks : (68, 2) float, pixels of the window, optional
-            What guides a VRN-Guided, in place of the landmarks that it finds itself.
+            What guides a VRN-Guided, in place of the landmarks that it finds itself; of no meaning for
+            other networks.
         mirror : bool
             Look at the mirrored window as well, and average the logits of both: twice the time. A face has
             no side that a network should prefer, but a trained one does a little.
-
-        Raises
-        ------
-        VrnError
-            Landmarks for a network that takes none.
         """
         import torch
 
         from vrnlib.networks import enlarge
 
-        if landmarks is not None and not self.takes_landmarks:
-            raise VrnError("landmarks can guide a VRN-Guided only: leave them out, or load a guided network")
         # (1, 3, S, S), channels last already
         x = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None]
-        points = None if landmarks is None else torch.from_numpy(np.asarray(landmarks, np.float32))[None]
+        points = None
+        if landmarks is not None and self.takes_landmarks:
+            points = torch.from_numpy(np.asarray(landmarks, np.float32))[None]
         if mirror:
             x = torch.cat([x, x.flip(3)])
             if points is not None:

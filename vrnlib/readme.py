@@ -14,6 +14,7 @@ from typing import Any
 
 from vrnlib.errors import VrnError
 from vrnlib.provenance import project_folder, read_json, replacing
+from vrnlib.table1.entrants import LABELS
 
 NOT_RUN = "not run"
 TEST_DATABASES = ("synth-wild", "synth-expressions", "mapped-scans")
@@ -70,6 +71,35 @@ def databases(results: Path) -> str:
     return "\n".join(lines)
 
 
+def table1(results: Path) -> str:
+    """Table 1: the paper's number and ours for each method and database, and the verdicts on its claims."""
+    content = _read(results / "table1" / "table1.json")
+    if content is None:
+        return NOT_RUN
+    cells = {(c["method"], c["database"]): c for c in content["tables"]["nme"]}
+    stand_ins = {c["database"]: c["stand_in"] for c in cells.values()}
+    heads = [f"{name} | `{stand_in}`" for name, stand_in in stand_ins.items()]
+    lines = [f"| method | {' | '.join(heads)} | trained on |", "|---" * (2 + 2 * len(heads)) + "|"]
+    for method in dict.fromkeys(m for m, _ in cells):
+        row = []
+        for database in stand_ins:
+            cell = cells[method, database]
+            row.append(f"{cell['paper']:.4f}{' (doubtful)' if cell['doubtful'] else ''}")
+            row.append(f"{cell['ours']['mean']:.4f}" if cell["ours"] else NOT_RUN)
+        training = content["training"].get(method)
+        faces = f"{training['faces']:,} faces" if training else ""
+        lines.append(f"| {LABELS[method]} | {' | '.join(row)} | {faces} |")
+    lines.append("")
+    for claim, words in content["claims_tested"].items():
+        verdicts = [f"{content['claims']['nme'][d][claim]['verdict']} (`{s}`)" for d, s in stand_ins.items()]
+        lines.append(f"- {words}: {', '.join(verdicts)}.")
+    lines.append(
+        f"\nProfile `{content['profile']}`, {content['faces']} faces a database. Intervals, the second table "
+        "after rigid alignment, what the verdicts mean and more methods: `results/table1/table1.md`."
+    )
+    return "\n".join(lines)
+
+
 def speed(results: Path) -> str:
     """The benchmark table: each row both ways in one run on one machine."""
     rows = []
@@ -106,7 +136,12 @@ def speed(results: Path) -> str:
     return "\n".join(["| what | here | the plain way | times faster |", "|---|---|---|---|", *rows])
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"nme": nme, "databases": databases, "speed": speed}
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "nme": nme,
+    "databases": databases,
+    "table1": table1,
+    "speed": speed,
+}
 
 
 def fill(text: str, results: Path) -> str:

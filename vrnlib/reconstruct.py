@@ -213,9 +213,8 @@ def reconstruct(
         else:
             found = detection.detect(photo, detector, None if box is None else [tuple(box)], weights)
         chosen = detection.choose(found, policy, where)
-    guided = net.takes_landmarks and guidance == "detector"
     faces = [
-        _one(photo, d, net, level, keep, guided, mirror, where, len(found), dict(timings)) for d in chosen
+        _one(photo, d, net, level, keep, guidance, mirror, where, len(found), dict(timings)) for d in chosen
     ]
     return faces if policy == "all" else faces[0]
 
@@ -226,7 +225,7 @@ def _one(
     net: Network,
     level: float,
     keep: labelling_voxels.Policy,
-    guided: bool,
+    guidance: Guidance,
     mirror: bool,
     where: str,
     faces_found: int,
@@ -241,7 +240,7 @@ def _one(
         window = crop.image(photo)
     with _timed(timings, "network"):
         points = crop.apply(found.landmarks)
-        volume = net.predict(window, points if guided else None, mirror)
+        volume = net.predict(window, points if guidance == "detector" else None, mirror)
     removed, solid = 0, volume
     if keep.name != "largest":
         with _timed(timings, "labelling"):
