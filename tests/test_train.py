@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vrnlib import batches, networks
+from vrnlib import batches, loss, networks
 from vrnlib.checkpoint import State, read_log
 from vrnlib.commands.train import gather
 from vrnlib.databases import SynthLP
@@ -91,6 +91,10 @@ def test_fast_loss_and_gradient_equal_the_plain_ones(channels_last: bool, depth:
     target = (torch.rand(3, 24, 26, depth) > 0.7).to(torch.uint8).permute(0, 3, 1, 2)
     plain = voxel_loss(enlarge(x, target.shape[2:]), target)
     (expected,) = torch.autograd.grad(plain * 3, x)
+    for compute in (loss._on_processor, loss._face_by_face):
+        total, gradient = compute(x.detach(), target)
+        assert total.item() == pytest.approx(plain.item() * target.numel(), rel=1e-5)
+        assert torch.allclose(gradient * 3 / target.numel(), expected, rtol=1e-4, atol=1e-9)
     fast = slices_loss(x, target)
     (got,) = torch.autograd.grad(fast * 3, x)
     assert fast.item() == pytest.approx(plain.item(), rel=1e-5)
@@ -109,8 +113,8 @@ def test_loss_is_log_two_for_a_network_that_does_not_know() -> None:
 def test_a_logit_that_is_not_finite_reaches_the_loss(bad: float, wanted: int) -> None:
     logits = torch.zeros(2, 40, 4, 4)
     logits[1, 17, 2, 2] = bad
-    loss = slices_loss(logits, torch.full((2, 40, 16, 16), wanted, dtype=torch.uint8))
-    assert not torch.isfinite(loss)
+    value = slices_loss(logits, torch.full((2, 40, 16, 16), wanted, dtype=torch.uint8))
+    assert not torch.isfinite(value)
 
 
 def test_the_exponential_of_the_fast_loss() -> None:
