@@ -1,4 +1,4 @@
-"""What two options of `vrn reconstruct` are worth: the mirror image, and who guides VRN-Guided.
+"""What options of `vrn reconstruct` are worth: the mirror image, the blur, and who guides VRN-Guided.
 
 Scored as in `vrnlib.evaluate`, on the same held-out faces for every choice, so that differences are paired.
 "true" landmarks stand for those of a good detector: a drawn face is not what real detectors are made for.
@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from vrnlib import metrics, scores
+from vrnlib import metrics, scores, voxel
 from vrnlib.databases.testsets import open_test_set
 from vrnlib.errors import VrnError
 from vrnlib.evaluate import TEST_SEED
 from vrnlib.labelling import largest_body
 from vrnlib.predict import load_network
 from vrnlib.provenance import collect, write_json
-from vrnlib.voxel import isosurface
+from vrnlib.reconstruct import SMOOTH
 
 CHECKPOINTS = Path("results") / "checkpoints"
 
@@ -30,7 +30,7 @@ CHECKPOINTS = Path("results") / "checkpoints"
 def errors(volume: np.ndarray, sample: dict[str, np.ndarray]) -> tuple[float, float, float]:
     """NME (Eq. 2), NME after rigid alignment, IoU; NaN twice for a volume without a surface."""
     try:
-        vertices, faces, _ = largest_body(*isosurface(volume))
+        vertices, faces, _ = largest_body(*voxel.isosurface(volume))
     except VrnError:
         return float("nan"), float("nan"), metrics.iou(volume, sample["volume"])
     s = metrics.score(vertices, sample["points"], sample["eyes"], faces=faces)
@@ -51,6 +51,8 @@ def compare(kind: str, database: str, faces: int) -> dict[str, Any]:
             for name, mirror in ((f"once{guide}", False), (f"mirrored too{guide}", True)):
                 volume = network.predict(sample["image"], points, mirror)
                 rows.setdefault(name, []).append(errors(volume, sample))
+            blurred = voxel.smooth(volume, SMOOTH)
+            rows.setdefault(f"mirrored too, smooth{guide}", []).append(errors(blurred, sample))
     people = [test.info(i)["identity"] for i in test.indices]
     groups = people if len(set(people)) < len(people) else None
     out: dict[str, Any] = {"faces": len(test.indices), "training": network.meta}

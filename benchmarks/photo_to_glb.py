@@ -104,7 +104,7 @@ def ours(folder: Path) -> Callable[[], tuple[dict[str, list[float]], dict[str, A
         stages = Stages()
         with stages("total"):
             with stages("reconstruct"):
-                face = vrnlib.reconstruct(image, network=network, landmarks=landmarks, mirror=False)
+                face = vrnlib.reconstruct(image, network=network, landmarks=landmarks, mirror=False, smooth=0)
             with stages("export"):
                 face.export(folder / "ours.glb")
         rows = stages.rows | {

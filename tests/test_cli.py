@@ -155,6 +155,8 @@ def test_bad_photographs(vrn, tmp_path):
         (["--out", "{tmp}/face.glb", "--face", "biggest"], "largest, all"),
         (["--out", "{tmp}/face.glb", "--detector", "dlibb"], "did you mean 'dlib'"),
         (["--out", "{tmp}/face.glb", "--level", "1"], "between 0 and 1"),
+        (["--out", "{tmp}/face.glb", "--smooth", "-1"], "between 0 (none) and 10"),
+        (["--out", "{tmp}/face.glb", "--guidance", "mine"], "unknown guidance"),
         (["--out", "{tmp}/face.glb", "--box", "1,2,3"], "x0,y0,x1,y1"),
         (["--out", "{tmp}/face.glb", "--box", "900,900,990,990"], "outside"),
         (["--out", "{tmp}/face.glb", "--format", "ply"], "contradicts"),

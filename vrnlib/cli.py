@@ -99,6 +99,13 @@ def reconstruct(
     mirror: Annotated[
         bool, typer.Option(help="Average over the photograph and its mirror image; twice the network's time.")
     ] = True,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            help="Blur of the volume before its surface is taken, pixels of the window. [default: 0.7]",
+            show_default=False,
+        ),
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -122,7 +129,7 @@ def reconstruct(
     box_ = _parse_box(box)
     if box_ and len(paths) > 1:
         raise VrnError(f"--box describes one photograph, and {len(paths)} were given: run them one at a time")
-    _check_choices(detector, face, level, bodies, guidance)
+    _check_choices(detector, face, level, bodies, guidance, smooth)
     if html is not None:
         from vrnlib import meshio
 
@@ -136,6 +143,8 @@ def reconstruct(
 
     net = load_network(network)
     choices: dict[str, Any] = {"level": level, "bodies": bodies, "guidance": guidance, "mirror": mirror}
+    if smooth is not None:
+        choices["smooth"] = smooth
     shown: list[tuple[str, Face]] = []
     failed = 0
     for path, target in zip(paths, targets, strict=True):
@@ -304,7 +313,9 @@ def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
-def _check_choices(detector: str, face: str, level: float, bodies: str, guidance: str) -> None:
+def _check_choices(
+    detector: str, face: str, level: float, bodies: str, guidance: str, smooth: float | None
+) -> None:
     """Refuse wrong values before a network is loaded."""
     from vrnlib import detect, labelling_voxels
     from vrnlib.predict import check_guidance
@@ -313,5 +324,7 @@ def _check_choices(detector: str, face: str, level: float, bodies: str, guidance
     labelling_voxels.parse_policy(bodies)
     detect.check_name(detector)
     check_guidance(guidance)
+    if smooth is not None and not 0 <= smooth <= 10:
+        raise VrnError(f"--smooth is {smooth:g} pixels, it must lie between 0 (none) and 10")
     if not 0 < level < 1:
         raise VrnError(f"--level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")

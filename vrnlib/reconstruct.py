@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Face", "Network", "default_checkpoint", "for_inference", "load_network", "reconstruct"]
 
+SMOOTH = 0.7
+"""Default blur of a photograph's volume, pixels of the window; chosen by eye. What it does to the error:
+`benchmarks/mirror.py`."""
+MOST_SMOOTH = 10.0
+
 
 @dataclass(frozen=True)
 class Face:
@@ -153,6 +158,7 @@ def reconstruct(
     bodies: str = "largest",
     guidance: Guidance = "detector",
     mirror: bool = True,
+    smooth: float = SMOOTH,
 ) -> Face | list[Face]:
     """Reconstruct the 3D face in a photograph (Jackson et al. 2017).
 
@@ -185,6 +191,8 @@ def reconstruct(
     mirror : bool
         Average the network's answers to the photograph and to its mirror image
         (`vrnlib.predict.Network.predict`).
+    smooth : float
+        Blur of the volume before its surface is taken, pixels of the network's window; 0 is none.
 
     Returns
     -------
@@ -200,6 +208,8 @@ def reconstruct(
     if not 0 < level < 1:
         raise VrnError(f"level is {level:g}, it must lie between 0 and 1 (0.5 is the surface)")
     check_guidance(guidance)
+    if not 0 <= smooth <= MOST_SMOOTH:
+        raise VrnError(f"smooth is {smooth:g} pixels, it must lie between 0 (none) and {MOST_SMOOTH:g}")
     policy, keep = detection.parse_policy(face), labelling_voxels.parse_policy(bodies)
     where = f"'{image}'" if isinstance(image, (str, PathLike)) else "the photograph"
     timings: dict[str, float] = {}
@@ -214,7 +224,8 @@ def reconstruct(
             found = detection.detect(photo, detector, None if box is None else [tuple(box)], weights)
         chosen = detection.choose(found, policy, where)
     faces = [
-        _one(photo, d, net, level, keep, guidance, mirror, where, len(found), dict(timings)) for d in chosen
+        _one(photo, d, net, level, keep, guidance, mirror, smooth, where, len(found), dict(timings))
+        for d in chosen
     ]
     return faces if policy == "all" else faces[0]
 
@@ -227,6 +238,7 @@ def _one(
     keep: labelling_voxels.Policy,
     guidance: Guidance,
     mirror: bool,
+    smooth: float,
     where: str,
     faces_found: int,
     timings: dict[str, float],
@@ -246,11 +258,12 @@ def _one(
         with _timed(timings, "labelling"):
             solid, removed = labelling_voxels.keep_bodies(volume, level, keep, points)
     with _timed(timings, "isosurface"):
+        solid = voxel.smooth(solid, smooth)
         try:
             vertices, faces = voxel.isosurface(solid, level)
         except VrnError:
             raise VrnError(
-                f"the network sees no face in {where}: its highest probability is {volume.max():.2f}, below "
+                f"the network sees no face in {where}: its highest probability is {solid.max():.2f}, below "
                 f"the level {level:g}; check the landmarks, or lower the level"
             ) from None
     if keep.name == "largest":
