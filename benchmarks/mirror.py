@@ -1,7 +1,8 @@
 """What options of `vrn reconstruct` are worth: the mirror image, the blur, and who guides VRN-Guided.
 
 Scored as in `vrnlib.evaluate`, on the same held-out faces for every choice, so that differences are paired.
-"true" landmarks stand for those of a good detector: a drawn face is not what real detectors are made for.
+Then drawn photographs, as `vrn reconstruct` sees them: dlib finds the face and 68 landmarks, the crop follows
+from them, and VRN-Guided is guided by its own landmarks or by dlib's.
 
     python benchmarks/mirror.py                        # results/benchmarks/mirror.json
 """
@@ -15,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from vrnlib import metrics, scores, voxel
+from vrnlib import detect, metrics, scores, voxel
+from vrnlib.databases import POSES_PER_FACE, SynthLP
 from vrnlib.databases.testsets import open_test_set
 from vrnlib.errors import VrnError
 from vrnlib.evaluate import TEST_SEED
@@ -67,6 +69,43 @@ def compare(kind: str, database: str, faces: int) -> dict[str, Any]:
     return out
 
 
+def photographs(kinds: list[str], faces: int) -> dict[str, Any]:
+    """The networks on drawn photographs that a detector finds: NME, NME after rigid alignment."""
+    data = SynthLP(192, 200, seed=TEST_SEED, augment=False, truth=True)
+    finder, margin = detect.get("dlib"), np.array([60, 60, 0])
+    networks = {k: load_network(CHECKPOINTS / f"{k}-laptop.safetensors") for k in kinds}
+    rows: dict[str, list[tuple[float, float]]] = {}
+    yaws: list[float] = []
+    for number in range(faces):
+        sample = data[POSES_PER_FACE * number + number % POSES_PER_FACE]
+        around = ((margin[1],) * 2, (margin[0],) * 2, (0, 0))
+        picture = np.pad(sample["image"], around, mode="edge")
+        found = finder.detect(picture)
+        truth = sample["landmarks"] + margin[:2]
+        if not found or np.abs(found[0].landmarks.mean(0) - truth.mean(0)).max() > 30:
+            continue
+        yaws.append(float(np.rad2deg(sample["pose"][1])))
+        for kind, network in networks.items():
+            crop = found[0].crop(network.size)
+            points, eyes = (crop.apply(sample[k].astype(np.float64) + margin) for k in ("points", "eyes"))
+            guides = {kind: None}
+            if network.takes_landmarks:
+                guides[f"{kind}, the detector's landmarks"] = crop.apply(found[0].landmarks)
+            for name, guide in guides.items():
+                volume = network.predict(crop.image(picture), guide, mirror=True)
+                s = metrics.score(largest_body(*voxel.isosurface(volume))[0], points, eyes)
+                rows.setdefault(name, []).append((s.nme, s.rigid))
+    table = {name: np.array(values) for name, values in rows.items()}
+    return {"drawn": faces, "found": len(yaws), "detector": finder.name} | {
+        name: {
+            "nme": scores.summary(t[:, 0]),
+            "nme_rigid": scores.summary(t[:, 1]),
+            "by_yaw": scores.by_yaw(t[:, 0], yaws),
+        }
+        for name, t in table.items()
+    }
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -79,9 +118,11 @@ def main() -> None:
     given = parser.parse_args()
     began = time.perf_counter()
     result = {k: {d: compare(k, d, given.faces) for d in given.databases} for k in given.kinds}
+    result["photographs"] = photographs(given.kinds, 2 * given.faces)
     files = [CHECKPOINTS / f"{k}-laptop.safetensors" for k in given.kinds]
     seconds = time.perf_counter() - began
     write_json(given.out, {**result, "provenance": collect({}, {"test": TEST_SEED}, files, seconds)})
+    print({k: v["nme"]["mean"] for k, v in result.pop("photographs").items() if isinstance(v, dict)})
     for kind, sets in result.items():
         for database, choices in sets.items():
             for name, row in choices.items():

@@ -115,9 +115,8 @@ face = reconstruct(picture, network=network)
 # network in the same place and at the same size. The box round the landmarks is moved to the middle of the window and scaled
 # until the geometric mean of its sides has a fixed share of the window.
 #
-# The plain VRN needs them for nothing else. The network of the suite is VRN-Guided: it is told where the landmarks are
-# ([05](05_train_vrn_guided.ipynb)). In the paper its guide is a landmark network of its own; for a photograph the detector, which has
-# seen photographs, is the better guide.
+# They are needed for nothing else. The network of the suite is VRN-Guided ([05](05_train_vrn_guided.ipynb)): it looks for the landmarks
+# once more, in its own way, before it fills the volume.
 
 # %%
 x0, y0, x1, y1 = (lambda p: (*p.min(0), *p.max(0)))(face.landmarks)
@@ -150,8 +149,8 @@ figures.note(
 )
 
 # %% [markdown]
-# **What to notice.** The window is small: fine details of the skin are gone before the network starts. The dots outline the jaw,
-# but say nothing of depth: how far the nose stands out is left to the network.
+# **What to notice.** The window is small: fine details of the skin are gone before the network starts. And the network
+# sees these landmarks only through the crop; the dots are not part of its input.
 #
 # ### Step 3: the volume
 # The network returns for each voxel the probability that it lies inside of the face. The volume is *aligned* with the
@@ -311,7 +310,7 @@ figures.note(figures.table(["photograph", "landmarks with face behind", "stray b
 
 # %%
 rng = np.random.default_rng(seed)
-base = network.predict(window) > 0.5  # it finds its landmarks itself here, as in the disturbed windows
+base = network.predict(window) > 0.5  # one look, as at the disturbed windows
 
 
 def half_hidden(image: np.ndarray) -> np.ndarray:

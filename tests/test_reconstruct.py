@@ -214,7 +214,7 @@ def test_the_detectors_landmarks_guide_a_guided_network(guided, monkeypatch):
     own, given = (
         vrnlib.reconstruct(astronaut(), network=guided, guidance=g) for g in ("network", "detector")
     )
-    plain = vrnlib.reconstruct(astronaut(), network=guided, guidance="network", mirror=False)
+    plain = vrnlib.reconstruct(astronaut(), network=guided, mirror=False)
     assert [points is None for points, _ in seen] == [True, False, True]
     assert [mirror for _, mirror in seen] == [True, True, False]
     np.testing.assert_allclose(seen[1][0], given.crop.apply(given.landmarks), atol=1e-4)

@@ -94,8 +94,8 @@ def reconstruct(
         typer.Option(help="Which bodies stay: largest, landmarks (the one under them), min-share=0.1, all."),
     ] = "largest",
     guidance: Annotated[
-        str, typer.Option(help="Whose landmarks guide a VRN-Guided: detector, or network (its own).")
-    ] = "detector",
+        str, typer.Option(help="Whose landmarks guide a VRN-Guided: network (its own), or detector.")
+    ] = "network",
     mirror: Annotated[
         bool, typer.Option(help="Average over the photograph and its mirror image; twice the network's time.")
     ] = True,

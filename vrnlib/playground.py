@@ -85,18 +85,12 @@ class Playground:
             load_basis().vertices(identity + action), look, pose, lit, self.grid, rng, augment=None
         )
 
-    def reconstruction(
-        self, image: NDArray[np.uint8], landmarks: NDArray[np.floating] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """The network's mesh for a picture (S, S, 3) uint8; empty if it sees no face. The landmarks (68, 2),
-        in its pixels, guide a VRN-Guided.
-        """
+    def reconstruction(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """The network's mesh for a picture (S, S, 3) uint8; empty if it sees no face."""
         side = self.network.size
         if image.shape[0] != side:
-            if landmarks is not None:
-                landmarks = (landmarks + 0.5) * side / image.shape[0] - 0.5
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
-        volume = self.network.predict(image, landmarks)
+        volume = self.network.predict(image)
         try:
             vertices, faces, _ = labelling.largest_body(*voxel.isosurface(volume))
         except VrnError:
@@ -114,7 +108,7 @@ class Playground:
         """
         began = time.perf_counter()
         sample = self.sample(**state)
-        vertices, faces = self.reconstruction(sample["image"], sample["landmarks"])
+        vertices, faces = self.reconstruction(sample["image"])
         side = self.network.size
         view = {"size": SIDE, "centre": np.array([side / 2, side / 2, 0.0]), "extent": side * 0.9}
         turn = -TURN if state.get("yaw", 0) > 0 else TURN

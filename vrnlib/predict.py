@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vrnlib import networks
 
 CHECKPOINT = Path("results") / "checkpoints" / "guided-laptop.safetensors"
-"""The network used for photographs unless another is named, relative to the repository: VRN-Guided, which may
-follow the landmarks of a detector that has seen photographs."""
+"""The network used for photographs unless another is named, relative to the repository: VRN-Guided, whose
+faces keep their features best on photographs (`results/figures/figure8.png`)."""
 Guidance = Literal["detector", "network"]
 """Whose landmarks guide a VRN-Guided: the face detector's, or the network's own (the paper's way)."""
 

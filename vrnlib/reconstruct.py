@@ -156,7 +156,7 @@ def reconstruct(
     box: Sequence[float] | None = None,
     level: float = 0.5,
     bodies: str = "largest",
-    guidance: Guidance = "detector",
+    guidance: Guidance = "network",
     mirror: bool = True,
     smooth: float = SMOOTH,
 ) -> Face | list[Face]:
@@ -185,9 +185,10 @@ def reconstruct(
         What dynamic labelling keeps: ``largest`` body of the mesh; or, decided on the voxels before there is
         a mesh, ``landmarks`` (the body seen at most of the landmarks), ``min-share=0.1`` (bodies of at least
         that share of the largest one's volume) or ``all``. See :mod:`vrnlib.labelling_voxels`.
-    guidance : "detector" or "network"
-        What guides a VRN-Guided: the landmarks that the detector found (or `landmarks`), or those that the
-        network finds itself, as in the paper. Of no meaning for other networks.
+    guidance : "network" or "detector"
+        What guides a VRN-Guided: the landmarks that the network finds itself, as in the paper, or those that
+        the detector found (or `landmarks`). Of no meaning for other networks. A detector's outline of the
+        jaw is not what the network was taught: on drawn faces it does worse (`benchmarks/mirror.py`).
     mirror : bool
         Average the network's answers to the photograph and to its mirror image
         (`vrnlib.predict.Network.predict`).

@@ -4,7 +4,7 @@
 
 writes ``results/report/NETWORK.json``: the doubt's quantiles over `synth-wild` and its rank correlation with
 the NME; the error of the pose with a detector's landmarks on drawn photographs. The network answers as in
-`vrnlib.reconstruct`; over `synth-wild`, where no detector looks, the true landmarks guide a VRN-Guided.
+`vrnlib.reconstruct`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def doubts(network: Network, faces: int) -> dict[str, Any]:
     rows = []
     for index in tests.indices:
         sample = tests.data[index]
-        volume = network.predict(sample["image"], sample["landmarks"], mirror=True)
+        volume = network.predict(sample["image"], mirror=True)
         try:
             vertices = labelling.largest_body(*voxel.isosurface(volume))[0]
         except VrnError:
@@ -83,8 +83,8 @@ def poses(network: Network, detector: str, faces: int) -> dict[str, Any]:
         if not found or np.abs(found[0].landmarks.mean(0) - truth.mean(0)).max() > 30:
             continue
         crop = found[0].crop(network.size)
-        points = crop.apply(found[0].landmarks.astype(np.float64))
-        got = pose(points, network.predict(crop.image(photograph), points, mirror=True))
+        volume = network.predict(crop.image(photograph), mirror=True)
+        got = pose(crop.apply(found[0].landmarks.astype(np.float64)), volume)
         errors.append(np.abs(np.array(got) - np.degrees(sample["pose"])))
     pitch, yaw, roll = np.mean(errors, axis=0) if errors else (np.nan,) * 3
     return {
