@@ -33,6 +33,10 @@ def style() -> None:
     })  # fmt: skip
 
 
+_FEW = 3000
+"""Up to so many colours a picture is a plot, not a photograph or a shaded mesh."""
+
+
 def show(figure: Any, alt: str, *, photo: bool = False) -> None:
     """Display a figure as PNG with its alternative text, in a notebook or its HTML export.
 
@@ -62,8 +66,11 @@ def show(figure: Any, alt: str, *, photo: bool = False) -> None:
         picture = Image.open(drawn).convert("RGB")
     buffer, mime = io.BytesIO(), "image/jpeg" if photo else "image/png"
     if photo:
-        picture.convert("RGB").save(buffer, "jpeg", quality=85, optimize=True)
+        picture.convert("RGB").save(buffer, "jpeg", quality=80, optimize=True)
     else:
+        picture = picture.convert("RGB")
+        if picture.getcolors(_FEW):  # a plot: a palette shows the same in a third of the bytes
+            picture = picture.quantize(256, dither=Image.Dither.NONE)
         picture.save(buffer, "png", optimize=True)
     display({mime: buffer.getvalue(), "text/plain": alt}, raw=True, metadata={mime: {"alt": alt}})
 
