@@ -280,12 +280,28 @@ class Guided(Network):
         a = asdict(self.architecture)
         self.landmarks = LandmarkNetwork(**a)
         self.volume = VRN(**{**a, "in_channels": a["in_channels"] + LANDMARKS})
+        self.detector_is_fixed = False
+
+    def fix_detector(self, weights: dict[str, Tensor]) -> None:
+        """Take these weights for the detector and keep them: only the volume learns from now on."""
+        self.landmarks.load_state_dict(weights)
+        self.landmarks.requires_grad_(False).eval()
+        self.detector_is_fixed = True
+
+    def train(self, mode: bool = True) -> Guided:
+        """As in PyTorch; a fixed detector keeps its running statistics."""
+        super().train(mode)
+        if self.detector_is_fixed:
+            self.landmarks.eval()
+        return self
 
     def heads(self, image: Tensor, landmarks: Tensor | None = None) -> Heads:
         """See `Network.heads`. The volume is guided by `landmarks` (N, 68, 2), pixels, if given: the true
         ones in training; otherwise by those that the network detects. No gradient flows through the points.
+        Given landmarks and a fixed detector, there is nothing to learn from heat-maps, and none are made.
         """
-        heatmaps, side = self.landmarks.slices(image), image.shape[-1]
+        side = image.shape[-1]
+        heatmaps = None if self.detector_is_fixed and landmarks is not None else self.landmarks.slices(image)
         if landmarks is None:
             landmarks, _ = decode(heatmaps, side)
         gaussians = heatmaps_batch(landmarks, side, self.architecture.sigma).to(image.dtype)

@@ -90,6 +90,9 @@ class TrainParams:
         certain. 1 is also faster on a machine with other work: threads wait for each other at every layer.
     log_steps, validate_minutes, checkpoint_minutes
         How often.
+    detector : str
+        Of VRN-Guided: the file of a landmark network that is its detector, fixed, so that only the volume is
+        trained (:mod:`vrnlib.parts`); empty trains both.
     data_tag : str
         Names the data in the log; empty is the data's own version.
     keep : str
@@ -128,6 +131,7 @@ class TrainParams:
     log_steps: int = 50
     validate_minutes: float = 10.0
     checkpoint_minutes: float = 3.0
+    detector: str = ""
     data_tag: str = ""
     keep: str = ""
 
@@ -157,6 +161,8 @@ class TrainParams:
             zero_is_good = field.name in ("seed", "validation_seed", "workers", "refine", "nme_faces")
             if not all(n > 0 or (n == 0 and zero_is_good) for n in numbers):
                 raise VrnError(f"training parameters: {field.name} = {value}, it must be positive")
+        if self.detector and self.kind != "guided":
+            raise VrnError(f"training parameters: detector is for guided networks, this is {self.kind}")
 
     @property
     def architecture(self) -> Architecture:

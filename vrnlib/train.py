@@ -5,8 +5,8 @@ and later a tenth of it (:mod:`vrnlib.recipe`). Faces are drawn while we train, 
 a number of faces or of minutes. A run is a folder: `checkpoint.json`, `log.jsonl` and `curves.png` while it
 runs (see :mod:`vrnlib.checkpoint`), and at its end `<kind>-<profile>.safetensors`, `params.json`,
 `provenance.json` and `metrics.json`; of VRN-Guided also its detector alone, `landmarks-<profile>.safetensors`
-(no gradient of the volume reaches it: it learns as if trained by itself). Killed at any moment, a run goes on
-from its checkpoint, and with one thread arrives at the very same weights.
+(no gradient of the volume reaches it: it learns as if trained by itself), unless that was given. Killed at
+any moment, a run goes on from its checkpoint, and with one thread arrives at the very same weights.
 
     vrn train vrn --profile laptop --out build/my-run --minutes 120
     torchrun --nproc-per-node 4 -m vrnlib train guided --profile paper --recipe paper --out build/guided
@@ -54,7 +54,7 @@ from vrnlib.params import strict
 from vrnlib.provenance import collect, read_json, write_json
 from vrnlib.recipe import TrainParams, bf16_is_fast, changes, learning_rate, progress, time_left
 from vrnlib.training_data import open_data
-from vrnlib.weights import start_from
+from vrnlib.weights import read_detector, start_from
 
 __all__ = ["TrainParams", "bf16_is_fast", "learning_rate", "main", "progress", "train"]
 
@@ -132,6 +132,10 @@ def train(
     torch.manual_seed(p.seed)
     model = model or networks.build(p.architecture)
     model = model.to(memory_format=torch.channels_last).train()
+    detector, of_detector = read_detector(p.detector, model) if p.detector else ({}, {})
+    fixed = isinstance(model, networks.Guided) and bool(detector)
+    if fixed:
+        model.fix_detector(detector)
     optimiser = torch.optim.RMSprop(model.parameters(), lr=p.learning_rate, alpha=0.99, eps=1e-8)  # Torch7's
     network, tuned = fabric.setup(model, optimiser)
     network.mark_forward_method("heads")  # Fabric shall treat it as it does forward
@@ -141,6 +145,8 @@ def train(
         if not resume:
             raise VrnError(f"{out} already holds a run: choose a new folder, or let it resume")
         former, state = load_checkpoint(out, model, optimiser)
+        if fixed:
+            model.fix_detector(detector)  # the checkpoint may have a former one
         changed = changes(strict(TrainParams, former, f"{out}/checkpoint.json"), p, out)
         if progress(p, state) >= 1 and not changed and (out / "metrics.json").exists():
             say(f"{out}: this run is finished")
@@ -249,8 +255,9 @@ def train(
     # What others read. metrics.json comes last: it says that the rest is complete.
     identity = {"profile": p.profile, "size": p.size, "run": out.name, "data": tag}
     meta = {**identity, **numbers, "validation": scores}
+    meta |= {"detector": of_detector} if fixed else {}
     exported = networks.save(model, out / f"{p.kind}-{p.profile}.safetensors", meta, half=True)
-    if isinstance(model, networks.Guided):
+    if isinstance(model, networks.Guided) and not fixed:
         networks.save(model.landmarks, out / f"landmarks-{p.profile}.safetensors", meta, half=True)
     write_json(out / "params.json", asdict(p))
     seeds = {"seed": p.seed, "validation_seed": p.validation_seed}

@@ -152,6 +152,20 @@ def start_from(path: str | Path, architecture: Architecture) -> Network:
     return model
 
 
+def read_detector(path: str | Path, guided: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a landmark network in a file of `save`, for the detector of `guided`; and its `meta`.
+
+    Raises
+    ------
+    VrnError : the file cannot be used, is another kind of network, or has another shape.
+    """
+    part, meta = load(path)
+    want = replace(guided.architecture, kind="landmarks")
+    if part.architecture != want:
+        raise VrnError(f"{path} cannot be the detector: it is {part.architecture}, this one needs {want}")
+    return part.state_dict(), meta
+
+
 def _checksum(tensors: dict[str, Tensor]) -> str:
     """SHA-256 over names and bytes."""
     digest = hashlib.sha256()
