@@ -59,7 +59,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from vrnlib import figures, landmarks, metrics, networks, params, provenance
+from vrnlib import evaluate_landmarks, figures, landmarks, metrics, networks, params, provenance
 from vrnlib.databases import SynthLP
 from vrnlib.heatmaps import heatmaps
 from vrnlib.networks import Guided
@@ -265,6 +265,13 @@ figures.note(figures.table(["guided by", "mean IoU", "faces on which it beats it
 eyes = torch.from_numpy(np.stack([f["eyes"] for f in faces]))
 off = landmarks.landmark_error(torch.from_numpy(own.landmarks), torch.from_numpy(true_points), eyes).numpy()
 figures.note(f"{judged} held-out faces of {window} pixels; its own landmarks are {100 * off.mean():.1f} % of the interocular distance off.")
+scored = Path(out) / "evaluation" / "landmarks" / "metrics.json"
+if scored.is_file():
+    figures.note("Its landmark network beside Multitask's and dlib's model, on the same windows; error in % of the interocular distance (`python -m vrnlib.evaluate_landmarks`):")
+    figures.note(figures.table(list(evaluate_landmarks.COLUMNS), evaluate_landmarks.table(provenance.read_json(scored))))
+    figures.note("dlib's jaw is the visible outline, which on a turned face is not the jaw; the last column leaves the jaw out. It has seen photographs only, and few of them in profile.")
+else:
+    figures.note("Landmark error per band of yaw: not run (`python -m vrnlib.evaluate_landmarks`).")
 
 # %%
 chosen = list(answers)
