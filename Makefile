@@ -4,6 +4,7 @@
 # make notebooks   write the .ipynb of every notebooks/*.py again
 # make lint        check the style
 # make networks    train the networks of results/checkpoints on: hours; again: continue
+# make seeds      train VRN, Multitask and Guided with three seeds and a small budget, for Table 1: hours
 # make clean       remove the environment and everything that can be made again
 #
 # Variables, given as `make NAME=value ...`:
@@ -29,7 +30,7 @@ SHELL := /bin/bash
 BRIEF := sed -un -e 's/^Collecting /  /p' -e 's/^Installing collected.*/  ... putting them in place/p'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce test lab notebooks lint networks clean
+.PHONY: help reproduce test lab notebooks lint networks seeds clean
 .DELETE_ON_ERROR:
 
 help:
@@ -51,15 +52,29 @@ notebooks: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 
-# One after the other, from their states in results/runs; FACES is the end of each run.
+# One after the other, from their states in results/runs; FACES is the end of each run. VRN-Guided learns round
+# the landmark network, which is its detector.
 FACES ?= 204800
 networks: $(STAMP)
-	for kind in vrn guided multitask; do \
+	for kind in vrn landmarks multitask guided; do \
+		detector=; test $$kind != guided || detector="--detector results/checkpoints/landmarks-laptop.safetensors"; \
 		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --out results/runs/$$kind-laptop --max-faces $(FACES) \
 			--learning-rate 4e-4 --lr-drop 0.37 0.60 0.75 0.85 0.91 0.95 0.98 --lr-drop-factor 0.5 \
-			--threads 1 --workers 1 --validate-minutes 5 $(ARGS) \
+			--threads 1 --workers 1 --validate-minutes 5 $$detector $(ARGS) \
 		&& cp results/runs/$$kind-laptop/*-laptop.safetensors results/checkpoints/ || exit 1; \
 	done
+
+# Each seed has its own faces, which its three networks share.
+SEED_FACES ?= 12288
+seeds: $(STAMP)
+	mkdir -p build/seeds
+	for seed in 0 1 2; do for kind in vrn multitask guided; do \
+		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --seed $$seed --out build/seeds/$$kind-laptop-seed$$seed \
+			--max-faces $(SEED_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.85 0.95 --lr-drop-factor 0.5 \
+			--threads 1 --workers 1 --keep build/keep $(ARGS) \
+		&& cp build/seeds/$$kind-laptop-seed$$seed/$$kind-laptop.safetensors \
+			results/checkpoints/$$kind-laptop-seed$$seed.safetensors || exit 1; \
+	done; done
 
 clean:
 	rm -rf $(VENV) build cache *.egg-info .pytest_cache .ruff_cache .hypothesis

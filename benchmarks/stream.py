@@ -6,7 +6,7 @@ unpacked and its 68 heat-maps are drawn in this process, as training does. The g
 size and 25/s at paper size on two cores.
 
     python benchmarks/stream.py --out results/benchmarks/stream.json
-    python benchmarks/stream.py --minutes 60            # memory over an hour
+    python benchmarks/stream.py --only memory --minutes 60 --rate 15      # beside other work: stream-memory.json
     python benchmarks/stream.py --profiles smoke --seconds 1 --minutes 0.05 --repeats 1 --out build/s.json
 
 Rates are by the clock: run it on an idle machine. The load average before and after is in the result, and
@@ -153,19 +153,25 @@ def proportional_mb() -> float:
     return total / 1024
 
 
-def memory(p: Profile, workers: int, minutes: float) -> dict[str, Any]:
-    """Memory while the stream runs: MB every 1/60 of the time, and its growth in the second half."""
+def memory(p: Profile, workers: int, minutes: float, rate: float | None = None) -> dict[str, Any]:
+    """Memory while the stream runs, at most `rate` samples a second: MB every 1/60 of the time, and its
+    growth in the second half.
+    """
     stream = batches.endless(SynthLP(p.size, p.depth, seed=4), 0, 0, p.batch_size, workers)
     take(next(stream), p)
     began, series, count = time.perf_counter(), [], 0
     while (passed := time.perf_counter() - began) < 60 * minutes:
         if passed >= len(series) * minutes:
             series.append((round(passed, 1), round(proportional_mb(), 1)))
+        if rate and count > rate * passed:
+            time.sleep(0.05)
+            continue
         count += take(next(stream), p)
     return {
         "profile": p.name,
         "workers": workers,
         "minutes": minutes,
+        "rate at most": rate,
         "samples": count,
         "mb": series,
         **growth(series),
@@ -187,7 +193,13 @@ def growth(series: list[tuple[float, float]]) -> dict[str, float | None]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/stream.json"))
+    parser.add_argument(
+        "--out", type=Path, help="default: results/benchmarks/stream.json, or stream-PART.json with --only"
+    )
+    parser.add_argument("--only", choices=("speed", "memory"), help="leave the other part out")
+    parser.add_argument(
+        "--rate", type=float, help="samples a second that the measurement of memory takes at most"
+    )
     parser.add_argument("--profiles", nargs="+", default=list(GOALS), help="smoke, laptop, paper")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement of speed")
     parser.add_argument(
@@ -207,7 +219,7 @@ def main() -> None:
     torch.set_num_threads(1)
     started, before = time.perf_counter(), os.getloadavg()[0]
     result: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
-    for p in profiles:
+    for p in profiles if arguments.only != "memory" else []:
         rows = {n: speed(p, n, arguments.seconds) for n in range(1, arguments.workers + 1)}
         rates = {n: row["samples a second"] for n, row in rows.items()}
         goal = GOALS.get(p.name)
@@ -228,15 +240,17 @@ def main() -> None:
         for stage, ms in result[p.name]["CPU milliseconds a sample"].items():
             print(f"    {stage:24} {ms:8.3f} ms")
         print("    bytes of a volume:", result[p.name]["bytes of a volume"])
-    if arguments.minutes:
+    if arguments.minutes and arguments.only != "speed":
         which = next((p for p in profiles if p.name == "laptop"), profiles[0])
-        result["memory"] = memory(which, arguments.workers, arguments.minutes)
+        result["memory"] = memory(which, arguments.workers, arguments.minutes, arguments.rate)
         print("memory", {k: v for k, v in result["memory"].items() if k != "mb"})
     result["load average"] = {"before": before, "after": os.getloadavg()[0]}
     print("load average", result["load average"])
     seconds = time.perf_counter() - started
     options = {k: v for k, v in vars(arguments).items() if k != "out"}
-    write_json(arguments.out, {**result, "provenance": collect(options, 0, [], seconds)})
+    part = f"-{arguments.only}" if arguments.only else ""
+    out = arguments.out or Path(f"results/benchmarks/stream{part}.json")
+    write_json(out, {**result, "provenance": collect(options, 0, [], seconds)})
 
 
 if __name__ == "__main__":
