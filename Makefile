@@ -59,7 +59,7 @@ networks: $(STAMP)
 	for kind in vrn landmarks multitask guided; do \
 		detector=; test $$kind != guided || detector="--detector results/checkpoints/landmarks-laptop.safetensors"; \
 		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --out results/runs/$$kind-laptop --max-faces $(FACES) \
-			--learning-rate 4e-4 --lr-drop 0.37 0.60 0.75 0.85 0.91 0.95 0.98 --lr-drop-factor 0.5 \
+			--learning-rate 4e-4 --lr-drop 0.06 0.5 0.7 0.8 0.88 0.94 0.98 --lr-drop-factor 0.5 \
 			--threads 1 --workers 1 --validate-minutes 5 $$detector $(ARGS) \
 		&& cp results/runs/$$kind-laptop/*-laptop.safetensors results/checkpoints/ || exit 1; \
 	done

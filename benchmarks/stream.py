@@ -6,7 +6,7 @@ unpacked and its 68 heat-maps are drawn in this process, as training does. The g
 size and 25/s at paper size on two cores.
 
     python benchmarks/stream.py --out results/benchmarks/stream.json
-    python benchmarks/stream.py --only memory --minutes 60 --rate 15      # beside other work: stream-memory.json
+    python benchmarks/stream.py --only memory --minutes 60 --rate 15    # beside other work
     python benchmarks/stream.py --profiles smoke --seconds 1 --minutes 0.05 --repeats 1 --out build/s.json
 
 Rates are by the clock: run it on an idle machine. The load average before and after is in the result, and
