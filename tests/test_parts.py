@@ -84,3 +84,20 @@ def test_what_has_no_detector_is_refused_by_name(tmp_path: Path, capsys: pytest.
     with pytest.raises(VrnError, match="detector is for guided networks"):
         run(tmp_path / "other", kind="vrn", detector=str(file))
     assert json.loads((tmp_path / "vrn" / "checkpoint.json").read_text())["params"]["detector"] == ""
+
+
+def test_guided_by_detected_landmarks_it_learns_another_volume_and_leaves_a_fixed_detector_alone(
+    tmp_path: Path,
+) -> None:
+    steady = {"kind": "guided", "lr_drop": (1000.0,)}
+    run(tmp_path / "both", max_faces=24, **steady)
+    detector = tmp_path / "both" / "landmarks-smoke.safetensors"
+    for name in ("true", "detected"):
+        run(tmp_path / name, max_faces=24, **steady, detector=str(detector), guidance=name)
+    one, other = weights(tmp_path / "true"), weights(tmp_path / "detected")
+    assert not equal(pieces(one, "volume."), pieces(other, "volume."))
+    given = networks.load(detector)[0].state_dict()
+    assert equal(pieces(other, "landmarks."), given)
+    assert not any("loss_heatmaps" in row for row in read_log(tmp_path / "detected" / "log.jsonl"))
+    with pytest.raises(VrnError, match="must be one of 'true', 'detected'"):
+        run(tmp_path / "other", **steady, guidance="detektet")

@@ -2,15 +2,15 @@
 
 Every head has the same loss, sigmoid cross-entropy (Jackson et al. 2017, Eq. 1), and even weights: the means
 over the head's values are added. For the heat-maps the targets are Gaussians on the head's own grid; the
-volume is compared at full size. VRN-Guided learns its volume from the true landmarks' Gaussians, and is
-scored with those that it detects itself.
+volume is compared at full size. VRN-Guided learns its volume from the true landmarks' Gaussians (or, if the
+run asks for it, from detected ones), and is scored with those that it detects itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from vrnlib.landmarks import decode, landmark_error, targets
 from vrnlib.loss import slices_loss, voxel_loss
 from vrnlib.networks import Architecture, Heads, Network, enlarge
 
+Guidance = Literal["true", "detected"]
 POINT_STEP = 8
 """Every so many of the 19,000 points are enough for the NME of a validation."""
 
@@ -52,6 +53,7 @@ def losses(
     volume: Tensor,
     landmarks: Tensor | None,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    guidance: Guidance = "true",
 ) -> dict[str, Tensor]:
     """The loss of each head, () float tensors: ``volume``, ``heatmaps``. Their sum is what is minimised.
 
@@ -62,13 +64,16 @@ def losses(
     image, volume, landmarks : see `inputs`.
     precision : makes the autocast for the network, as in `validate`. Fabric itself applies its precision only
         to `forward`, and to other methods only where it has wrapped the network for many processes.
+    guidance : of VRN-Guided, whose landmarks the volume learns from: the true ones (the paper), or those that
+        its detector finds at that moment.
     """
+    taught = architecture.kind == "guided" and guidance == "true"
     with precision():
-        heads = network.heads(image, landmarks) if architecture.kind == "guided" else network.heads(image)
+        heads = network.heads(image, landmarks) if taught else network.heads(image)
     parts = {}
     if heads.volume is not None:
         parts["volume"] = slices_loss(heads.volume, volume)
-    if heads.heatmaps is not None and landmarks is not None:
+    if heads.heatmaps is not None and heads.heatmaps.requires_grad and landmarks is not None:
         parts["heatmaps"] = heatmap_loss(heads.heatmaps, landmarks, image.shape[-1], architecture.sigma)
     return parts
 

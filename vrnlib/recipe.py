@@ -13,6 +13,7 @@ import torch
 from vrnlib.checkpoint import State
 from vrnlib.errors import VrnError
 from vrnlib.networks import Architecture
+from vrnlib.objective import Guidance
 from vrnlib.params import Kind, Wiring, profile, strict
 
 EPOCH = 61_225
@@ -93,6 +94,9 @@ class TrainParams:
     detector : str
         Of VRN-Guided: the file of a landmark network that is its detector, fixed, so that only the volume is
         trained (:mod:`vrnlib.parts`); empty trains both.
+    guidance : str
+        Of VRN-Guided: ``true`` landmarks guide the volume in training, as in the paper, or ``detected`` ones,
+        so that it learns to live with the detector's errors.
     data_tag : str
         Names the data in the log; empty is the data's own version.
     keep : str
@@ -132,6 +136,7 @@ class TrainParams:
     validate_minutes: float = 10.0
     checkpoint_minutes: float = 3.0
     detector: str = ""
+    guidance: Guidance = "true"
     data_tag: str = ""
     keep: str = ""
 

@@ -207,7 +207,9 @@ def train(
             pieces = _pieces(inputs(batch, model.architecture, fabric.device), p.accumulate)
             for number, (image, volume, landmarks) in enumerate(pieces, 1):
                 with fabric.no_backward_sync(network, enabled=number < p.accumulate):
-                    each = losses(network, model.architecture, image, volume, landmarks, fabric.autocast)
+                    each = losses(
+                        network, model.architecture, image, volume, landmarks, fabric.autocast, p.guidance
+                    )
                     total = sum(each.values()) / p.accumulate
                     fabric.backward(total)
                 loss += total.item()
