@@ -159,7 +159,7 @@ figures.note(figures.table(("network", "NME (95 %)", "against the paper's networ
 # A table of methods is also a table of budgets.
 
 # %%
-rows = [(entrants.label(m), f"{c['faces']:,}", f"{c['minutes']:.0f}", c["data"], "yes" if c["finished"] else "no, an intermediate state") for m, c in content["training"].items() if c and c["faces"] and not m.endswith("-gt")]
+rows = [(entrants.label(m), f"{c['faces']:,}" + (f", detector {c['detector_faces']:,}" if c.get("detector_faces") else ""), f"{c['minutes']:.0f}", c["data"], "yes" if c["finished"] else "no, an intermediate state") for m, c in content["training"].items() if c and c["faces"] and not m.endswith("-gt")]
 figures.note(figures.table(("network", "faces shown", "minutes", "data", "finished"), rows))
 
 # %% [markdown]

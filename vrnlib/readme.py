@@ -88,6 +88,8 @@ def table1(results: Path) -> str:
             row.append(f"{cell['ours']['mean']:.4f}" if cell["ours"] else NOT_RUN)
         training = content["training"].get(method)
         faces = f"{training['faces']:,} faces" if training else ""
+        if training and training.get("detector_faces"):
+            faces += f", detector {training['detector_faces']:,}"
         lines.append(f"| {LABELS[method]} | {' | '.join(row)} | {faces} |")
     lines.append("")
     for claim, words in content["claims_tested"].items():

@@ -244,7 +244,8 @@ def fingerprint(name: str) -> str:
 
 def training(name: str) -> dict[str, Any] | None:
     """What a network says of its training: `faces` shown, `minutes`, `data`, and `finished` (False: an
-    intermediate state). None for methods without one.
+    intermediate state), `detector_faces` (of a detector that was trained by itself, else None). None for
+    methods without a training.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -257,7 +258,8 @@ def training(name: str) -> dict[str, Any] | None:
             meta = json.loads((file.metadata() or {}).get("meta", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise VrnError(f"'{path.name}' is damaged ({error}): restore it or train again") from error
-    return {k: meta.get(k) for k in ("faces", "minutes", "data")} | {"finished": meta.get("finished", True)}
+    told = {k: meta.get(k) for k in ("faces", "minutes", "data")} | {"finished": meta.get("finished", True)}
+    return told | {"detector_faces": (meta.get("detector") or {}).get("faces")}
 
 
 def _code(path: Path) -> str:

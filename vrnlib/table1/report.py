@@ -131,6 +131,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     parts.append("Verdicts: " + "; ".join(f"*{w}*: {m}" for w, m in content["verdicts"].items()) + ".")
     learned = [
         f"{entrants.label(m)} {t['faces']:,} faces, {t['minutes']:.0f} minutes"
+        + (f", its detector {t['detector_faces']:,}" if t.get("detector_faces") else "")
         + ("" if t["finished"] else " (unfinished)")
         for m, t in content["training"].items()
         if t and t["faces"]
