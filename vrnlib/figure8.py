@@ -141,7 +141,7 @@ def draw(photographs: Mapping[str, Any], out: Path, folder: Path, size: int = 13
         columns, counts = zip(*(column(case, network, size) for case in shown), strict=True)
         stray[name] = list(counts)
         lines += [np.concatenate([c[row] for c in columns], 1) for row in range(len(ROWS))]
-        labels += [f"{name}: {row}" for row in ROWS]
+        labels += [f"{name}\n{row}" for row in ROWS]
     picture = np.concatenate(lines)
     inches = (picture.shape[1] / 120 + 1.6, picture.shape[0] / 120 + 0.4)
     figure, axis = plt.subplots(figsize=inches, dpi=120, layout="constrained")
