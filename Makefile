@@ -4,7 +4,7 @@
 # make notebooks   write the .ipynb of every notebooks/*.py again
 # make lint        check the style
 # make networks    train the networks of results/checkpoints on: hours; again: continue
-# make seeds      train VRN, Multitask and Guided with three seeds and a small budget, for Table 1: hours
+# make seeds       train VRN, Multitask and Guided with three seeds and a small budget, for Table 1: hours
 # make clean       remove the environment and everything that can be made again
 #
 # Variables, given as `make NAME=value ...`:
@@ -61,7 +61,7 @@ networks: $(STAMP)
 		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --out results/runs/$$kind-laptop --max-faces $(FACES) \
 			--learning-rate 4e-4 --lr-drop 0.06 0.5 0.7 0.8 0.88 0.94 0.98 --lr-drop-factor 0.5 \
 			--threads 1 --workers 1 --validate-minutes 5 $$detector $(ARGS) \
-		&& cp results/runs/$$kind-laptop/*-laptop.safetensors results/checkpoints/ || exit 1; \
+		&& cp results/runs/$$kind-laptop/$$kind-laptop.safetensors results/checkpoints/ || exit 1; \
 	done
 
 # Each seed has its own faces, which its three networks share.
