@@ -2,8 +2,9 @@
 memory grows.
 
 A sample is a head with its expression, posed, augmented, drawn and voxelised in a worker; the batch is
-unpacked and its 68 heat-maps are drawn in this process, as training does. The goal is 100 samples/s at laptop
-size and 25/s at paper size on two cores.
+unpacked and its 68 heat-maps are drawn in this process, as training does, on one thread: the cores are the
+workers', and a second thread would spend more time waiting for one of them than it saves. The goal is 100
+samples/s at laptop size and 25/s at paper size on two cores.
 
     python benchmarks/stream.py --out results/benchmarks/stream.json
     python benchmarks/stream.py --only memory --minutes 60 --rate 15    # beside other work

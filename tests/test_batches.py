@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -60,6 +61,34 @@ def test_worker_processes_give_the_same_batches():
     for _ in range(4):
         one, other = next(alone), next(helped)
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't fork")
+def test_workers_have_one_thread_even_after_a_fork_of_many():
+    # in a process of its own, which has used every pool of threads before it forks, and which must end
+    text = """
+        import numpy as np, torch
+        from threadpoolctl import threadpool_info
+        from vrnlib import batches
+        from vrnlib.databases import SynthLP
+
+        class Data(SynthLP):
+            def __getitem__(self, index):
+                blas = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+                assert torch.get_num_threads() == 1 and set(blas) == {1}, blas
+                return super().__getitem__(index)
+
+        torch.set_num_threads(2)
+        torch.ones(2000, 2000) @ torch.ones(2000, 2000)
+        np.ones((2000, 2000)) @ np.ones((2000, 2000))
+        SynthLP(32, 34)[0]
+        stream = batches.endless(Data(32, 34), 0, 0, 4, 2)
+        print(next(stream)["image"].shape)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=120
+    )
+    assert "[4, 32, 32, 3]" in done.stdout, done.stderr
 
 
 def test_landmarks_travel_if_there_are_any():

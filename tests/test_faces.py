@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.ndimage import distance_transform_edt
+from threadpoolctl import threadpool_limits
 
 from vrnlib.crop import Crop
 from vrnlib.databases import POSES_PER_FACE, Augmentation, SynthLP, face_points
@@ -169,6 +170,26 @@ def test_flip_mirrors_everything():
     assert np.allclose(back, plain["landmarks"], atol=1e-4)
     assert np.allclose(flipped["eyes"][::-1] * [-1, 1, 1] + [47, 0, 0], plain["eyes"], atol=1e-4)
     assert np.allclose(flipped["pose"], plain["pose"] * [1, -1, -1])
+
+
+def test_heads_do_not_depend_on_the_threads_of_blas():
+    # a worker has one thread, a notebook all: both must draw the very same head
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        coefficients = sample_identity(rng) + sample_expression(rng)
+        heads = []
+        for threads in (1, 2):
+            with threadpool_limits(threads, user_api="blas"):
+                heads.append(load_basis().vertices(coefficients))
+        assert np.array_equal(*heads)
+
+
+def test_a_head_at_hand_from_another_pose_changes_nothing():
+    data, again = (SynthLP(32, 34, seed=8, augment=False) for _ in range(2))
+    for index in range(POSES_PER_FACE):
+        kept, fresh = data[index], again[index]
+        again._worn.clear()
+        assert np.array_equal(kept["image"], fresh["image"]), index
 
 
 def test_one_person_in_several_poses():

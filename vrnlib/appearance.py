@@ -287,6 +287,11 @@ def _room(rng: np.random.Generator, ambient: float) -> np.ndarray:
 
 def plain(look: Look, light: Light, variation: Variation) -> tuple[Look, Light]:
     """Look and light with the factors that are switched off at their plainest."""
+    return plain_look(look, variation), plain_light(light, variation)
+
+
+def plain_look(look: Look, variation: Variation) -> Look:
+    """A look with the factors that are switched off at their plainest."""
     values = look.values.copy()
     if not variation.skin_tone:
         skin = to_linear(_TONES[4]).astype(np.float32)
@@ -301,7 +306,11 @@ def plain(look: Look, light: Light, variation: Variation) -> tuple[Look, Light]:
         look = replace(look, beard_length=0.0)
     if not variation.headwear:
         look = replace(look, headwear=None)
-    look = replace(look, values=values)
+    return replace(look, values=values)
+
+
+def plain_light(light: Light, variation: Variation) -> Light:
+    """A light with the factors that are switched off at their plainest."""
     if not variation.light:
         lamp = np.array([[0.0, 0.28, 0.96, 0.7, 0.7, 0.7]], np.float32)
         even = np.full(3, 0.5, np.float32)
@@ -314,4 +323,4 @@ def plain(look: Look, light: Light, variation: Variation) -> tuple[Look, Light]:
         light = replace(light, gloss=0.0)
     if not variation.softness:
         light = replace(light, scatter=0.0)
-    return look, light
+    return light

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from vrnlib.errors import VrnError
 from vrnlib.provenance import replacing
 from vrnlib.runs import fill_runs, runs_of
+from vrnlib.threads import one_thread
 from vrnlib.voxel import Grid
 
 SHUFFLE = 3072
@@ -170,8 +171,8 @@ def _as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _quiet_worker(_: int) -> None:
-    # One thread: the network needs the cores. Signals are the parent's business, which ends its workers; yet
-    # an interpreter that ends with workers alive sends SIGTERM and waits for them: they give it ten seconds.
-    torch.set_num_threads(1)
+    # The network needs the cores. Signals are the parent's business, which ends its workers; yet an
+    # interpreter that ends with workers alive sends SIGTERM and waits for them: they give it ten seconds.
+    one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))

@@ -68,11 +68,10 @@ _WORKER: dict[str, Any] = {}  # of a worker process: its network and its data
 
 
 def _start_worker(network_path: Path, database: str, seed: int, correspondence: str) -> None:
-    import torch
-
     from vrnlib.reconstruct import load_network
+    from vrnlib.threads import one_thread
 
-    torch.set_num_threads(1)
+    one_thread()
     network = load_network(network_path)
     depth = network.model.architecture.depth
     test = open_test_set(database, network.size, depth, faces=1, seed=seed)

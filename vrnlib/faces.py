@@ -75,7 +75,8 @@ class FaceBasis:
     def vertices(self, coefficients: np.ndarray) -> np.ndarray:
         """(K,) coefficients -> (V, 3) float32 vertices in millimetres, model frame."""
         active = np.flatnonzero(coefficients)
-        moved = coefficients[active].astype(np.float32) @ self.fields[active]
+        # not `@`: the last bits of BLAS depend on its number of threads, and a sample on nothing but its seed
+        moved = np.einsum("k,kv->v", coefficients[active].astype(np.float32), self.fields[active])
         return self.mean + moved.reshape(-1, 3)
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vrnlib import camera
-from vrnlib.appearance import Light, Look, dress, plain, to_linear
+from vrnlib.appearance import Light, Look, dress, plain_light, plain_look, to_linear
 from vrnlib.crop import REFERENCE_SIZE, Crop
 from vrnlib.faces import (
     MIRROR_68,
@@ -17,7 +17,7 @@ from vrnlib.faces import (
     load_basis,
     rotation_matrix,
 )
-from vrnlib.props import clothe
+from vrnlib.props import Scene, clothe
 from vrnlib.shading import exposed
 from vrnlib.variation import EVERYTHING, TRAINING, Ranges, Variation, streams
 from vrnlib.voxel import Grid, column_runs, fill_runs, one_body
@@ -113,7 +113,7 @@ def _augmented(view: _View, augment: Augmentation, size: int, rng: np.random.Gen
 def render_sample(
     head: np.ndarray, look: Look, pose: np.ndarray, light: Light, grid: Grid, rng: np.random.Generator,
     augment: Augmentation | None, truth: bool = False, *, variation: Variation = EVERYTHING,
-    ranges: Ranges = TRAINING,
+    ranges: Ranges = TRAINING, dressed: Scene | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Pose, crop, draw and voxelise one head; see the module's table for what is returned.
 
@@ -125,6 +125,7 @@ def render_sample(
     truth : also return `points` and `eyes`.
     variation : factors of appearance that may vary; only the image depends on it.
     ranges : how far the camera, its surroundings and occluders vary.
+    dressed : the head with its hair, as :func:`worn` gives it, where it is at hand from another pose.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def render_sample(
     volume = fill_runs(one_body(runs, grid), grid)
 
     out = {
-        "image": _photograph(head, look, light, view, size, rng, variation, ranges),
+        "image": _photograph(head, look, light, view, size, rng, variation, ranges, dressed),
         "volume": volume,
         "landmarks": view.project(head[basis.landmarks])[0].astype(np.float32),
         "pose": pose.astype(np.float32),
@@ -154,14 +155,19 @@ def render_sample(
     return _mirrored(out, size) if view.flip else out
 
 
+def worn(head: np.ndarray, look: Look, variation: Variation = EVERYTHING) -> Scene:
+    """A head (V, 3) in model millimetres with what it wears in every pose: teeth, hair, beard, headwear."""
+    return dress(head, plain_look(look, variation))
+
+
 def _photograph(
     head: np.ndarray, look: Look, light: Light, view: _View, size: int, rng: np.random.Generator,
-    variation: Variation, ranges: Ranges,
+    variation: Variation, ranges: Ranges, dressed: Scene | None = None,
 ) -> np.ndarray:  # fmt: skip
     # (size, size, 3) uint8 sRGB: the head before its background, with what may hide it, through a camera.
-    look, light = plain(look, light, variation)
     draws, k = streams(rng, *_DRAWN), SUPERSAMPLING
-    scene = dress(head, look)
+    scene, light = dressed or worn(head, look, variation), plain_light(light, variation)
+    look = scene.look
     if variation.clothes:
         scene = clothe(scene, head, *_body(view, draws["clothes"]))
     centre = tuple((v + 0.5) * k - 0.5 for v in view.centre)

@@ -37,6 +37,7 @@ import numpy as np
 from vrnlib.errors import VrnError
 from vrnlib.provenance import plain, read_json, replacing, sha256, write_json
 from vrnlib.runs import fill_runs, runs_of
+from vrnlib.threads import one_thread
 from vrnlib.voxel import Grid
 
 FORMAT = "vrn-shards-1"
@@ -339,7 +340,8 @@ _job: tuple[Any, Path, dict[str, Any]]
 def _begin_worker(dataset: Any, folder: Path, recipe: dict[str, Any], parent: int) -> None:
     global _job
     _job = (dataset, folder, recipe)
-    cv2.setNumThreads(1)
+    one_thread()
+    cv2.setNumThreads(1)  # a spawned process has no threads of it yet
 
     def watch() -> None:  # a parent that is killed can't end its workers
         while os.getppid() == parent:

@@ -25,10 +25,10 @@ def _measure(
     name: str | None, options: Mapping[str, Any], crops: list[dict[str, np.ndarray]], send: Any
 ) -> None:
     # in the new process
-    import torch
-
-    torch.set_num_threads(1)
     from vrnlib.errors import VrnError
+    from vrnlib.threads import one_thread
+
+    one_thread()
 
     seconds, processor = [], []
     start = time.perf_counter()

@@ -91,10 +91,10 @@ _WORKER: dict[Any, Any] = {}  # of a process: databases and methods that it has 
 
 
 def _start_worker() -> None:
-    import torch
+    from vrnlib.threads import one_thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to handle
-    torch.set_num_threads(1)
+    one_thread()
 
 
 def _work(task: Task) -> dict[str, tuple[list[dict[str, Any]], np.ndarray | None, np.ndarray | None]]:
