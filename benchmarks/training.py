@@ -33,6 +33,7 @@ from vrnlib.databases import SynthLP
 from vrnlib.loss import slices_loss, voxel_loss
 from vrnlib.networks import VRN
 from vrnlib.params import Profile, profile
+from vrnlib.processes import peak_memory
 from vrnlib.provenance import collect, write_json
 from vrnlib.recipe import bf16_is_fast
 
@@ -138,9 +139,7 @@ def _run_alone(make: Callable[[], Step]) -> float:
     step = make()
     step()
     step()
-    # not ru_maxrss: that of a child begins at what its parent had
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return (peak_memory() or float("nan")) / 2**20
 
 
 def where_the_time_goes(step: Step, steps: int) -> dict[str, float]:

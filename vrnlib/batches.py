@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from vrnlib.errors import VrnError
 from vrnlib.provenance import replacing
 from vrnlib.runs import fill_runs, runs_of
-from vrnlib.threads import one_thread
+from vrnlib.processes import one_thread
 from vrnlib.voxel import Grid
 
 SHUFFLE = 3072

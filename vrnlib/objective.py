@@ -24,6 +24,7 @@ from vrnlib.loss import slices_loss, voxel_loss
 from vrnlib.networks import Architecture, Heads, Network, enlarge
 
 Guidance = Literal["true", "detected"]
+"""Whose landmarks VRN-Guided's volume learns from: the true ones (the paper), or its detector's."""
 POINT_STEP = 8
 """Every so many of the 19,000 points are enough for the NME of a validation."""
 

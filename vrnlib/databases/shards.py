@@ -37,7 +37,7 @@ import numpy as np
 from vrnlib.errors import VrnError
 from vrnlib.provenance import plain, read_json, replacing, sha256, write_json
 from vrnlib.runs import fill_runs, runs_of
-from vrnlib.threads import one_thread
+from vrnlib.processes import one_thread
 from vrnlib.voxel import Grid
 
 FORMAT = "vrn-shards-1"

@@ -8,10 +8,8 @@ row of a table should be `nothing`: a process that only draws the faces.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,7 @@ def _measure(
 ) -> None:
     # in the new process
     from vrnlib.errors import VrnError
-    from vrnlib.threads import one_thread
+    from vrnlib.processes import one_thread, peak_memory
 
     one_thread()
 
@@ -44,28 +42,15 @@ def _measure(
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - busy)
     timed, used = seconds[WARM_UP:], processor[WARM_UP:]
+    peak = peak_memory()
     send.send({
         "seconds": float(np.median(timed)) if timed else None,
         "processor_seconds": float(np.median(used)) if used else None,
         "faces": len(timed),
         "open_seconds": opened,
-        "peak_megabytes": _peak(),
+        "peak_megabytes": None if peak is None else peak / 1e6,
     })  # fmt: skip
     send.close()
-
-
-def _peak() -> float | None:
-    # most memory this process has held, in MB; None where the system does not tell
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    if sys.platform != "darwin":  # elsewhere it begins with the parent's
-        return None
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def measure(

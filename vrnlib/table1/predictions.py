@@ -91,7 +91,7 @@ _WORKER: dict[Any, Any] = {}  # of a process: databases and methods that it has 
 
 
 def _start_worker() -> None:
-    from vrnlib.threads import one_thread
+    from vrnlib.processes import one_thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to handle
     one_thread()
