@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vrnlib.errors import VrnError
+from vrnlib.processes import one_thread
 from vrnlib.provenance import replacing
 from vrnlib.runs import fill_runs, runs_of
-from vrnlib.processes import one_thread
 from vrnlib.voxel import Grid
 
 SHUFFLE = 3072

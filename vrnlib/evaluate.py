@@ -68,8 +68,8 @@ _WORKER: dict[str, Any] = {}  # of a worker process: its network and its data
 
 
 def _start_worker(network_path: Path, database: str, seed: int, correspondence: str) -> None:
-    from vrnlib.reconstruct import load_network
     from vrnlib.processes import one_thread
+    from vrnlib.reconstruct import load_network
 
     one_thread()
     network = load_network(network_path)

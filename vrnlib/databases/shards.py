@@ -35,9 +35,9 @@ import cv2
 import numpy as np
 
 from vrnlib.errors import VrnError
+from vrnlib.processes import one_thread
 from vrnlib.provenance import plain, read_json, replacing, sha256, write_json
 from vrnlib.runs import fill_runs, runs_of
-from vrnlib.processes import one_thread
 from vrnlib.voxel import Grid
 
 FORMAT = "vrn-shards-1"
