@@ -24,7 +24,7 @@
 # ## Learning goals
 # - Make a report of your own photographs, with one command.
 # - Read the measures of a face, and tell a doubtful reconstruction from a good one.
-# - Say what the entropy of a volume is worth as a measure of confidence.
+# - Say what the entropy of a volume and the heights of heat-maps are worth as measures of confidence.
 #
 # ## Prerequisites
 # [00](00_start_here.ipynb): from a photograph to a 3D face.
@@ -132,10 +132,15 @@ figures.note(
 # window wants it, a photograph that ends too near, stray bodies, unusual doubt. The numbers behind them are in `vrnlib.report.trust`.
 #
 # ## What is the doubt worth?
-# The network gives each voxel a probability. Its *binary entropy* is 1 bit at one half and 0 where the network is sure. The report adds
-# it up over the volume and divides by the number of filled voxels:
+# The network gives each voxel a probability. Its *binary entropy* is 1 bit at one half and 0 where the network is sure. Added up over the
+# volume and divided by the number of filled voxels it says how undecided the volume is:
 #
-# $$ \text{doubt} = \frac{\sum_v -p_v \log_2 p_v - (1 - p_v) \log_2 (1 - p_v)}{|\{v : p_v > 1/2\}|} $$
+# $$ \text{entropy} = \frac{\sum_v -p_v \log_2 p_v - (1 - p_v) \log_2 (1 - p_v)}{|\{v : p_v > 1/2\}|} $$
+#
+# That is the doubt of a network without landmarks, such as VRN. VRN-Guided first finds 68 landmarks and then draws a sharp volume round them,
+# right or wrong. Its doubt is about the landmarks: with $c_k$ the height of the highest cell of heat-map $k$,
+#
+# $$ \text{doubt} = 1 - \frac{1}{68} \sum_k c_k $$
 #
 # A network can be sure and wrong. So the doubt was compared with the true error, on drawn faces, where the truth is known.
 
@@ -150,7 +155,8 @@ else:
     axis.scatter(*points.T, s=9, color=figures.PALETTE[0], alpha=0.6, linewidths=0)
     for entry in result.entries[:MOST]:
         axis.axvline(entry.measures.doubt, color=figures.PALETTE[1], linewidth=0.8, alpha=0.7)
-    axis.set(xlabel="doubt (bits a filled voxel)", ylabel="NME", ylim=(0, np.quantile(points[:, 1], 0.995) * 1.1))
+    unit = "1 - height of the peaks" if net.finds_landmarks else "bits a filled voxel"
+    axis.set(xlabel=f"doubt ({unit})", ylabel="NME", ylim=(0, np.quantile(points[:, 1], 0.995) * 1.1))
     figures.show(
         fig,
         alt=f"Scatter of {len(points)} drawn faces, doubt to the right and true NME upwards: a cloud that rises. Upright lines mark the doubt "
@@ -161,6 +167,7 @@ else:
         f"Over {d['faces']} faces of `synth-wild` the rank correlation of doubt and NME is **{d['spearman']:.2f}** (95 % interval {low:.2f} to "
         f"{high:.2f}); with the error after rigid alignment it is {d['spearman_rigid']:.2f}. The fifth with the most doubt has a mean NME of "
         f"{d['nme_of_most_doubtful_fifth']:.3f}, the others {d['nme_of_the_others']:.3f}."
+        + (f" The entropy of the volume, for comparison: {d['spearman_entropy']:.2f}." if net.finds_landmarks else "")
     )
     p = known["pose"]
     figures.note(
@@ -183,8 +190,8 @@ window = result.entries[0].window
 for factor in factors:
     side = max(2, round(net.size * factor))
     coarse = cv2.resize(cv2.resize(window, (side, side), interpolation=cv2.INTER_AREA), (net.size, net.size), interpolation=cv2.INTER_LINEAR)
-    volume = net.predict(coarse)
-    curve.append(measures.doubt(volume, level))
+    volume, sure = net.answer(coarse)
+    curve.append(measures.doubt(volume, sure, level))
     spoilt.append(np.concatenate([coarse, figures.grey(figures.depth_shading(volume))]))
     titles.append(f"{side} px\ndoubt {curve[-1]:.2f}")
 fig = figures.row(spoilt, titles, height=2.4)
@@ -221,11 +228,11 @@ else:
 # ## Check yourself
 # Solutions: [solutions_11_report](solutions_11_report.ipynb).
 #
-# **1.** All of a volume's 1000 voxels have the probability 0.9 or 0.1; 100 of them are filled. What is the doubt?
+# **1.** All of a volume's 1000 voxels have the probability 0.9 or 0.1; 100 of them are filled. What is the entropy a filled voxel?
 
 # %%
 answer = None
-figures.check("1. doubt", answer, 1000 * (-0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)) / 100, tolerance=0.01)
+figures.check("1. entropy", answer, 1000 * (-0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)) / 100, tolerance=0.01)
 
 # %% [markdown]
 # **2.** A face's outer eye corners are 30 pixels apart in the photograph. The network wants a landmark box with sides of 90/192 of its window of
@@ -237,7 +244,7 @@ figures.check("2. enlarged", answer, 96 * 90 / 192 * 0.63 / 30, tolerance=0.05)
 
 # %% [markdown]
 # ## Summary
-# A report is the main path over many photographs, with its doubts attached. The doubt, an entropy, orders drawn faces by their error, loosely;
+# A report is the main path over many photographs, with its doubts attached. The doubt orders drawn faces by their error, loosely;
 # a photograph cannot be checked that way, so look at the grey side view.
 
 # %%

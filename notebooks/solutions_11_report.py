@@ -34,8 +34,8 @@ from vrnlib.report import measures
 # %%
 volume = np.full((10, 10, 10), 0.1)
 volume[0] = 0.9
-answer = measures.doubt(volume)
-figures.check("1. doubt", answer, 1000 * (-0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)) / 100, tolerance=0.01)
+answer = measures.entropy(volume)
+figures.check("1. entropy", answer, 1000 * (-0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)) / 100, tolerance=0.01)
 
 # %% [markdown]
 # **2.** The box has sides of 45 network pixels, so the corners come to lie about 28 network pixels apart, and they were 30. The network sees

@@ -204,12 +204,30 @@ def test_averaging_over_the_mirror_image_has_no_favourite_side(guided, monkeypat
         assert np.abs(guided.predict(window) - guided.predict(window, points)).max() > 5 * tolerance
 
 
+def test_confidence_is_the_height_of_the_networks_own_peaks(guided, tiny, monkeypatch):
+    monkeypatch.setattr(predict, "bfloat16_is_fast", lambda device: False)
+    window = np.random.default_rng(2).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        image = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
+        peaks = guided.model.heads(image).heatmaps.sigmoid().amax((2, 3))[0].numpy()
+    np.testing.assert_allclose(guided.answer(window).confidence, peaks, atol=1e-5)
+    points = np.full((68, 2), 9.0)  # the network's own, whatever guides the volume
+    np.testing.assert_allclose(guided.answer(window, points).confidence, peaks, atol=1e-5)
+    both = guided.answer(window, mirror=True).confidence
+    other = guided.answer(np.ascontiguousarray(window[:, ::-1]), mirror=True).confidence
+    np.testing.assert_allclose(other, both[MIRROR_68], atol=1e-5)
+    assert np.abs(both - peaks).max() > 1e-4
+    assert load_network(tiny).answer(window).confidence is None
+
+
 def test_the_detectors_landmarks_guide_a_guided_network(guided, monkeypatch):
     seen = []
     monkeypatch.setattr(
         Network,
-        "predict",
-        lambda self, window, points=None, mirror=False: seen.append((points, mirror)) or BALL,
+        "answer",
+        lambda self, window, points=None, mirror=False: (
+            seen.append((points, mirror)) or predict.Answer(BALL, None)
+        ),
     )
     own, given = (
         vrnlib.reconstruct(astronaut(), network=guided, guidance=g) for g in ("network", "detector")

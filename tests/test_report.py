@@ -258,17 +258,24 @@ def test_the_packed_mesh_is_the_mesh(face: Face) -> None:
     assert len(json.dumps(mesh)) < 0.25 * len(meshio.glb_bytes(surface))
 
 
-def test_doubt_of_known_volumes() -> None:
+def test_entropy_of_known_volumes() -> None:
     volume = np.zeros((10, 8, 8), np.float32)
     volume[:5] = 1
-    assert measures.doubt(volume) == 0
+    assert measures.entropy(volume) == 0
     volume[9] = 0.5  # 64 coin tosses beside 320 filled voxels
-    assert measures.doubt(volume) == pytest.approx(64 / 320)
+    assert measures.entropy(volume) == pytest.approx(64 / 320)
     bits = -0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)
     volume[:] = np.where(volume == 1, 0.9, 0.1)
-    assert measures.doubt(volume) == pytest.approx(640 * bits / 320, rel=2e-3)  # in half precision
-    assert measures.doubt(volume) == measures.doubt(volume.astype(np.float16)[:, ::-1])
-    assert measures.doubt(np.zeros((4, 4, 4))) == float("inf")
+    assert measures.entropy(volume) == pytest.approx(640 * bits / 320, rel=2e-3)  # in half precision
+    assert measures.entropy(volume) == measures.entropy(volume.astype(np.float16)[:, ::-1])
+    assert measures.entropy(np.zeros((4, 4, 4))) == float("inf")
+
+
+def test_doubt_is_of_the_landmarks_where_the_network_has_its_own() -> None:
+    volume = np.full((4, 8, 8), 0.5, np.float32)
+    volume[0] = 1
+    assert measures.doubt(volume) == measures.entropy(volume) == 3
+    assert measures.doubt(volume, np.full(68, 0.75, np.float32)) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (20, -35, 10), (-15, 70, -20)])

@@ -1,6 +1,6 @@
 """A trained network, ready to answer: found, loaded, laid out for the processor at hand.
 
-`Network.predict` is the one place where a window of pixels becomes a volume. The notebook ``00_start_here``
+`Network.answer` is the one place where a window of pixels becomes a volume. The notebook ``00_start_here``
 uses it; `vrnlib.reconstruct` builds on it.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,21 @@ def check_guidance(text: str) -> None:
     known = get_args(Guidance)
     if text not in known:
         raise VrnError(f"unknown guidance '{text}'{did_you_mean(text, known)}: use {' or '.join(known)}")
+
+
+class Answer(NamedTuple):
+    """What a network says of a window of side S.
+
+    Attributes
+    ----------
+    volume : (D, S, S) float32, 0..1
+        Probability of each voxel to lie inside of the face.
+    confidence : (68,) float32, 0..1, or None
+        Heights of the peaks of its own heat-maps, one a landmark; None where it makes none.
+    """
+
+    volume: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -67,13 +82,28 @@ class Network:
         architecture = getattr(self.model, "architecture", None)
         return architecture is not None and architecture.kind == "guided"
 
+    @property
+    def finds_landmarks(self) -> bool:
+        """Whether it makes heat-maps of its own."""
+        architecture = getattr(self.model, "architecture", None)
+        return architecture is not None and architecture.kind in ("guided", "multitask")
+
     def predict(
         self,
         window: NDArray[np.uint8],
         landmarks: NDArray[np.floating] | None = None,
         mirror: bool = False,
     ) -> NDArray[np.float32]:
-        """Occupancy probabilities (D, size, size) float32, 0..1, of a window.
+        """Occupancy probabilities (D, size, size) float32, 0..1, of a window: the volume of `answer`."""
+        return self.answer(window, landmarks, mirror).volume
+
+    def answer(
+        self,
+        window: NDArray[np.uint8],
+        landmarks: NDArray[np.floating] | None = None,
+        mirror: bool = False,
+    ) -> Answer:
+        """The volume of a window, and how sure the network is of its own landmarks.
 
         Parameters
         ----------
@@ -82,11 +112,12 @@ class Network:
             What guides a VRN-Guided, in place of the landmarks that it finds itself; of no meaning for
             other networks.
         mirror : bool
-            Look at the mirrored window as well, and average the logits of both: twice the time. A face has
-            no side that a network should prefer, but a trained one does a little.
+            Look at the mirrored window as well, and average the logits of both, and both confidences: twice
+            the time. A face has no side that a network should prefer, but a trained one does a little.
         """
         import torch
 
+        from vrnlib.landmarks import decode
         from vrnlib.networks import enlarge
 
         # (1, 3, S, S), channels last already
@@ -105,17 +136,24 @@ class Network:
             if not bfloat16_is_fast(device.type)
             else torch.autocast(device.type, torch.bfloat16)
         )
+        heatmaps = None
         with torch.inference_mode(), precise:
             image = x.to(device).float().div_(255)
-            if points is None:
-                logits = self.model(image)
+            if self.finds_landmarks:
+                known = {} if points is None else {"landmarks": points.to(device)}
+                volume, heatmaps = self.model.heads(image, **known)
+                logits = enlarge(volume, image.shape[2:])
             else:
-                logits = enlarge(self.model.heads(image, points.to(device)).volume, image.shape[2:])
+                logits = self.model(image)
             # channels last: (D, H, W) is a view of memory in the order (H, W, D), which nothing here minds
             mean = logits[0].float()
             if mirror:
                 mean = mean.add_(logits[1].float().flip(2)).mul_(0.5)
-            return mean.sigmoid_().cpu().numpy()
+            sure = None
+            if heatmaps is not None:
+                sure = decode(heatmaps, image.shape[-1])[1].cpu().numpy()
+                sure = (sure[0] + sure[1, MIRROR_68]) / 2 if mirror else sure[0]
+            return Answer(mean.sigmoid_().cpu().numpy(), sure)
 
 
 def default_checkpoint() -> Path:

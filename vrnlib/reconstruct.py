@@ -72,6 +72,9 @@ class Face:
         The window's pictures for the visible and the hidden side.
     timings : dict of str to float
         Seconds by step.
+    confidence : (68,) float32, 0..1, or None
+        How sure the network is of each of its own landmarks (`vrnlib.predict.Answer`); None where it finds
+        none. `landmarks` are the detector's.
     """
 
     mesh: trimesh.Trimesh
@@ -84,6 +87,7 @@ class Face:
     image: NDArray[np.uint8]
     texture: texture.Texture
     timings: dict[str, float]
+    confidence: NDArray[np.float32] | None = None
 
     def export(self, path: str | PathLike[str]) -> Path:
         """Write the mesh as GLB (with the photograph as texture), OBJ or PLY (with vertex colours), y up.
@@ -253,7 +257,7 @@ def _one(
         window = crop.image(photo)
     with _timed(timings, "network"):
         points = crop.apply(found.landmarks)
-        volume = net.predict(window, points if guidance == "detector" else None, mirror)
+        volume, sure = net.answer(window, points if guidance == "detector" else None, mirror)
     removed, solid = 0, volume
     if keep.name != "largest":
         with _timed(timings, "labelling"):
@@ -283,7 +287,9 @@ def _one(
         )
         half = torch.from_numpy(volume).half().numpy()  # several times faster than NumPy's
     timings["total"] = sum(timings.values())
-    return Face(mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings)
+    return Face(
+        mesh, half, found.landmarks, crop, found, faces_found, removed, photo, pictures, timings, sure
+    )
 
 
 def _given(landmarks: NDArray[np.floating], where: str) -> detection.Detection:

@@ -22,7 +22,7 @@ from vrnlib.databases import SynthLP
 from vrnlib.databases.testsets import open_test_set
 from vrnlib.errors import VrnError
 from vrnlib.predict import Network, default_checkpoint, load_network
-from vrnlib.report.measures import doubt, pose
+from vrnlib.report.measures import doubt, entropy, pose
 from vrnlib.report.trust import FOLDER
 
 SEED = 2_000_003
@@ -35,7 +35,9 @@ def doubts(network: Network, faces: int) -> dict[str, Any]:
     Returns
     -------
     dict : ``quantiles`` (101 of the doubt), ``spearman`` with the NME and its 95 % bootstrap ``interval``,
-        ``spearman_rigid`` (NME after rigid alignment), ``spearman_iou`` (1 - IoU of the volume).
+        ``spearman_rigid`` (NME after rigid alignment), ``spearman_iou`` (1 - IoU of the volume);
+        ``spearman_entropy``, of the volume's entropy with the NME, which is the same for a network without
+        landmarks.
     """
     from scipy.stats import spearmanr
 
@@ -44,14 +46,15 @@ def doubts(network: Network, faces: int) -> dict[str, Any]:
     rows = []
     for index in tests.indices:
         sample = tests.data[index]
-        volume = network.predict(sample["image"], mirror=True)
+        volume, sure = network.answer(sample["image"], mirror=True)
         try:
             vertices = labelling.largest_body(*voxel.isosurface(volume))[0]
         except VrnError:
             continue  # nothing reaches the level: the report lists such a face as failed
         score = metrics.score(vertices, sample["points"], sample["eyes"])
-        rows.append((doubt(volume), score.nme, score.rigid, 1 - metrics.iou(volume, sample["volume"])))
-    known, nme, rigid, other = np.array(rows).T
+        wrong = (score.nme, score.rigid, 1 - metrics.iou(volume, sample["volume"]))
+        rows.append((doubt(volume, sure), entropy(volume), *wrong))
+    known, undecided, nme, rigid, other = np.array(rows).T
     rng = np.random.default_rng(0)
     draws = (rng.integers(0, len(known), len(known)) for _ in range(2000))
     spread = [spearmanr(known[i], nme[i]).statistic for i in draws]
@@ -64,6 +67,7 @@ def doubts(network: Network, faces: int) -> dict[str, Any]:
         "interval": np.quantile(spread, [0.025, 0.975]),
         "spearman_rigid": float(spearmanr(known, rigid).statistic),
         "spearman_iou": float(spearmanr(known, other).statistic),
+        "spearman_entropy": float(spearmanr(undecided, nme).statistic),
         "nme_of_most_doubtful_fifth": float(nme[worst].mean()),
         "nme_of_the_others": float(nme[~worst].mean()),
         "points": np.stack([known, nme], 1).round(5),

@@ -102,20 +102,22 @@ def reading(network: Network, known: dict[str, Any] | None) -> list[str]:
             f"is not "
             "known: nobody has measured these heads."
         )
-    out.append(
-        "<b>Doubt</b> is the entropy of the volume: for each voxel that is filled, so many others are like "
-        "the "
-        "toss of a coin. "
-        + (
-            f"On {known['faces']} drawn faces its rank correlation with the true error is "
-            f"{known['doubt']['spearman']:.2f} (95 % interval {known['doubt']['interval'][0]:.2f} to "
-            f"{known['doubt']['interval'][1]:.2f}; 1 would mean that it orders them by their error, 0 that "
-            f"it "
-            "says nothing)."
-            if known
-            else "For this network nobody has measured how far it tells a good reconstruction from a bad one."
-        )
+    meaning = (
+        "what the peaks of the network's own 68 heat-maps lack of their full height, on average: 0 if it is "
+        "sure of every landmark."
+        if network.finds_landmarks
+        else "the entropy of the volume: for each voxel that is filled, so many others are like the toss of "
+        "a coin."
     )
+    worth = (
+        f"On {known['faces']} drawn faces its rank correlation with the true error is "
+        f"{known['doubt']['spearman']:.2f} (95 % interval {known['doubt']['interval'][0]:.2f} to "
+        f"{known['doubt']['interval'][1]:.2f}; 1 would mean that it orders them by their error, 0 that it "
+        "says nothing)."
+        if known
+        else "For this network nobody has measured how far it tells a good reconstruction from a bad one."
+    )
+    out.append(f"<b>Doubt</b> is {meaning} {worth}")
     pose = known and known.get("pose")
     out.append(
         "<b>Turned, looks, tilted</b> come from an average face laid onto the landmarks and the depth under "
