@@ -336,6 +336,13 @@ def test_a_reference_is_of_one_network_only(tiny: Path, tmp_path: Path, monkeypa
     provenance.write_json(place, {"network_sha256": "another", "faces": 3})
     assert trust.reference(net) is None
 
+    evaluated = {"nme": {"faces": 5, "mean": 0.05}, "training": net.meta}
+    place = tmp_path / "results" / "evaluation" / "tiny" / "metrics.json"
+    provenance.write_json(place, evaluated)
+    assert "On 5 drawn faces" in " ".join(trust.reading(net, None))
+    provenance.write_json(place, evaluated | {"training": net.meta | {"step": -1}})
+    assert "drawn faces that it was not trained on" not in " ".join(trust.reading(net, None))
+
 
 def test_figure_8_of_the_networks_that_are_there(tiny: Path, tmp_path: Path) -> None:
     from vrnlib import figure8, labelling, provenance, voxel

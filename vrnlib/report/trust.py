@@ -178,13 +178,15 @@ def settings(
 
 
 def _error(network: Network) -> dict[str, Any] | None:
-    """The evaluated NME of the network of that name, if its evaluation lies in results/."""
+    """The evaluated NME of exactly this network, if its evaluation lies in results/."""
     if network.path is None:
         return None
     try:
         found = provenance.read_json(
             provenance.project_folder() / "results" / "evaluation" / network.path.stem / "metrics.json"
         )
+        if found["training"] != network.meta:  # of a former network of that name
+            return None
         return {"faces": int(found["nme"]["faces"]), "mean": float(found["nme"]["mean"])}
     except (VrnError, KeyError, TypeError, ValueError):
         return None
