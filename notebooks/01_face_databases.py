@@ -378,9 +378,10 @@ else:
 # for the surroundings of the mapped scans, where one says 6 points and the other 1.
 #
 # **Limits.** The networks are small, their windows 48 pixels wide, and training lasted minutes: an NME of 16 % is far from a good face.
-# With an eighth of the faces, and one seed, the camera had seemed to matter most and hair not at all: a short training first learns
-# where a face is, and what matters for its shape shows later. A longer one may move the order again. Two seeds. Intervals are over
-# persons, on the scan over 15 pictures of one man, on photographs over six pictures of four people; with some sixty comparisons a few intervals miss 0 by chance alone.
+# With an eighth of the faces and one seed (`results/ablation/appearance-short.json`) the camera stood out a little, and hair lay within
+# chance: perhaps a short training first learns where a face is, and what matters for its shape shows later. A longer one may move the
+# order again. Two seeds. Intervals are over persons, on the scan over 15 pictures of one man, on photographs over six pictures of four
+# people; with some sixty comparisons a few intervals miss 0 by chance alone.
 # None of the four stand-ins sees a nose or a hairline: agreement and outline judge place, pose and outline, and the outline follows the NME
 # only loosely; a network that always gives the same answer would be perfectly consistent. That hair shows in none of them, and so clearly
 # where the truth is known, says more about the stand-ins than about hair.
