@@ -370,10 +370,10 @@ else:
 
 # %% [markdown]
 # **What to notice.** As a whole, appearance decides: the network that saw plain pictures only has 1.7 to 2.4 times the error on all four
-# sets, and is worse by all four measures on photographs. One group stands far out, hair, beards and headwear: without it the error rises by
-# 6 to 10 points on every set. Presumably a network that has seen bare heads only does not know where a face ends under hair. Varied
-# surroundings come next (4 to 6 points on drawn faces and mapped scans, and the outline on photographs), then light (about a point on drawn
-# faces). Skin, shading, occluders and the camera lie within chance in shape; the camera (exposure, white balance, blur, noise,
+# sets, and is worse by all four measures on photographs. One group matters on every set, hair with beards and headwear: without it the error rises by
+# 6 to 10 points. Presumably a network that has seen bare heads only does not know where a face ends under hair. Varied
+# surroundings come next (on held-out drawn faces as much as hair, 4 to 5 points on `synth-wild` and mapped scans, and the outline on photographs), then light (about a point on drawn
+# faces). Skin, shading, occluders and the camera lie within chance in the NME; the camera (exposure, white balance, blur, noise,
 # compression) and light make the answer steadier when the light of a photograph changes. Both seeds agree on all that is named here, but
 # for the surroundings of the mapped scans, where one says 6 points and the other 1.
 #
