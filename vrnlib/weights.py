@@ -135,18 +135,22 @@ def transfer(source: Network, target: Network) -> None:
 def start_from(path: str | Path, architecture: Architecture) -> Network:
     """A network of that architecture that starts from the weights in a file of `save`.
 
-    A landmark network may start a Guided one: it becomes its detector.
+    A landmark network may start a Guided one: it becomes its detector. A smaller network may start a larger
+    one (:mod:`vrnlib.grow`).
 
     Raises
     ------
-    VrnError : the file cannot be used, see `load` and `transfer`.
+    VrnError : the file cannot be used, see `load`, `transfer` and `grow`.
     """
+    from vrnlib.grow import grow
     from vrnlib.networks import Guided, build
 
     model, (saved, _) = build(architecture), load(path)
     detector_only = isinstance(model, Guided) and saved.architecture.kind == "landmarks"
+    part = model.landmarks if detector_only else model
+    refined = replace(saved.architecture, refine=part.architecture.refine)
     try:
-        transfer(saved, model.landmarks if detector_only else model)
+        (transfer if refined == part.architecture else grow)(saved, part)
     except VrnError as error:
         raise VrnError(f"{path} cannot be the start of this run: {error}") from None
     return model
