@@ -532,7 +532,6 @@ if content:
     rows = [(a["label"], f"{a['parameters']:,}", a["residual_modules"], a["lowest_side"], lesson.plus_minus(a["iou"]), lesson.plus_minus(a["nme"])) for a in content["arms"].values()]
     figures.note(figures.table(["network", "parameters", "residual modules", "smallest map", "IoU", "NME"], rows))
     figures.note("\n".join(f"- {line}" for line in content["conclusion"]))
-    lesson.longer(study)
 
 # %% [markdown]
 # **What to notice.** The budget is small: it says what is learned *soon*. A difference that the intervals do not bear out is not one.

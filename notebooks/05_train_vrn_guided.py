@@ -417,7 +417,6 @@ if content:
         f"{100 * content['detector']['mean']:.1f} % of the interocular distance off. One pixel there is {192 / budget['size']:g} of the paper's."
     )
     figures.note("\n".join(f"- {line}" for line in content["conclusion"]))
-    lesson.longer(study)
 
 # %% [markdown]
 # **What to notice.** A photograph brings no true landmarks: compare the orange squares with the line without guidance, and intervals before means. Landmarks that are

@@ -14,7 +14,7 @@ from vrnlib.errors import VrnError
 from vrnlib.heatmaps import heatmaps_batch
 from vrnlib.networks import VRN, build, parameter_count
 from vrnlib.recipe import TrainParams
-from vrnlib.studies import architecture, guidance, lesson, small
+from vrnlib.studies import architecture, departures, guidance, lesson, small
 from vrnlib.studies.arms import difference, finished, over_seeds, run_all
 from vrnlib.studies.command import STUDIES, main
 from vrnlib.studies.small import Budget
@@ -52,6 +52,18 @@ def test_the_arms_differ_in_one_thing() -> None:
         base = vars(guidance.ARMS[arm.against])
         changed = [k for k, v in vars(arm).items() if v != base[k] and k not in ("label", "against")]
         assert len(changed) == (0 if name == "paper" else 1), name
+
+
+def test_a_departure_is_undone_alone() -> None:
+    base = departures.network(TINY, departures.ARMS["baseline"]).architecture
+    for name, arm in departures.ARMS.items():
+        shape = departures.network(TINY, arm).architecture
+        changed = [k for k, v in vars(shape).items() if v != vars(base)[k]]
+        other = (arm.schedule is not departures.halved) + (not arm.half)
+        assert len(changed) + other == (name != "baseline"), name
+    rates = [4e-4 * departures.halved(p) for p in (0, 0.1, 0.6, 0.99)]
+    assert rates == pytest.approx([4e-4, 2e-4, 1e-4, 3.125e-6])
+    assert [4e-4 * departures.paper(p) for p in (0, 0.79, 0.81)] == pytest.approx([1e-4, 1e-4, 1e-5])
 
 
 def test_encodings_hold_what_they_say() -> None:
@@ -141,7 +153,7 @@ def test_runs_resume_arm_by_arm(tmp_path: Path) -> None:
         run_all(["a"], 1, train, tmp_path, {"size": (3, 4)}, say=lambda _: None)
 
 
-@pytest.mark.parametrize("study", ["guidance-longer", "architecture"])
+@pytest.mark.parametrize("study", ["guidance", "architecture", "departures"])
 def test_a_study_from_its_command(study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Everything once, tiny: training, tests, summary, figure, resume."""
     command = [study, f"--out={tmp_path / 'out'}", f"--work={tmp_path}", *OPTIONS]
@@ -152,13 +164,14 @@ def test_a_study_from_its_command(study: str, tmp_path: Path, capsys: pytest.Cap
     rows = (tmp_path / "out" / f"{study}.csv").read_text().splitlines()
     printed = capsys.readouterr().out
     assert all(line in printed for line in content["conclusion"])
-    if study == "guidance-longer":
+    if study == "guidance":
         names = STUDIES[study].arms
         tested = [len(guidance.conditions(name)) for name in names]
         shown = content["arms"]["paper"]["test"]["true"]["over_control"]["mean"]
         assert any(f"{shown:+.3f}" in line for line in content["conclusion"])
     else:
-        names, tested = architecture.ARMS, [1] * len(architecture.ARMS)
+        names = {"architecture": architecture, "departures": departures}[study].ARMS
+        tested = [1] * len(names)
         assert all(a["label"] in " ".join(content["conclusion"]) for a in content["arms"].values())
     assert list(content["arms"]) == list(names) and len(rows) == 1 + 2 * sum(tested)
     assert main([*command, "--summary"]) == 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,7 @@ ARMS: dict[str, tuple[str, Make]] = {
     "no-residual": ("no residual additions", unadded),
 }
 """Label for figures, and how it is made."""
+LABELS = {name: label for name, (label, _) in ARMS.items()}
 
 
 def residual_modules(network: nn.Module) -> int:
@@ -95,17 +97,24 @@ def lowest_side(network: VRN, size: int) -> int:
     return min(sides)
 
 
-def train_arm(budget: Budget, faces: Faces, say: Say, name: str, seed: int) -> Run:
-    """Train one network from one seed and score it."""
-    torch.manual_seed(seed)
-    model = ARMS[name][1](budget)
+def train_plain(model: VRN, budget: Budget, faces: Faces, say: Say, seed: int, **how: Any) -> Run:
+    """Train a network on images alone, the faces in the order of `seed`, and score it.
+
+    `how` goes to :func:`vrnlib.studies.small.fit`.
+    """
 
     def loss_of(batch: dict[str, Tensor], _: int) -> Tensor:
         image, volume = batches.unpack(batch, budget.depth)
         return slices_loss(model.slices(image), volume)
 
-    report = small.fit(model, budget, faces, small.order(budget, seed), loss_of, say)
+    report = small.fit(model, budget, faces, small.order(budget, seed), loss_of, say, **how)
     model.eval()
     scores = small.score(lambda _, image: model.slices(image), budget, faces.test())
     shape = {"residual_modules": residual_modules(model), "lowest_side": lowest_side(model, budget.size)}
     return {**report, **shape, "parameters": parameter_count(model), "test": {"image": scores}}
+
+
+def train_arm(budget: Budget, faces: Faces, say: Say, name: str, seed: int) -> Run:
+    """Train one network from one seed and score it."""
+    torch.manual_seed(seed)
+    return train_plain(ARMS[name][1](budget), budget, faces, say, seed)

@@ -17,7 +17,7 @@ import torch
 from vrnlib.errors import VrnError
 from vrnlib.provenance import collect, replacing, write_json
 from vrnlib.score_meshes import write_rows
-from vrnlib.studies import architecture, architecture_report, guidance, guidance_report
+from vrnlib.studies import architecture, departures, guidance, guidance_report, one_by_one
 from vrnlib.studies.arms import Run, finished, run_all, table_rows
 from vrnlib.studies.small import Budget, Faces, Say
 
@@ -48,25 +48,18 @@ def _train_guided(budget: Budget, faces: Faces, folder: Path, say: Say) -> Calla
     return partial(guidance.train_arm, budget, faces, detectors, say)
 
 
-def _train_architecture(budget: Budget, faces: Faces, _: Path, say: Say) -> Callable[[str, int], Run]:
-    return partial(architecture.train_arm, budget, faces, say)
+def _one_by_one(module: Any, **budget: Any) -> Study:
+    def trainer(budget: Budget, faces: Faces, _: Path, say: Say) -> Callable[[str, int], Run]:
+        return partial(module.train_arm, budget, faces, say)
+
+    summarise = partial(one_by_one.summarise, module.LABELS)
+    return Study(tuple(module.ARMS), trainer, summarise, one_by_one.draw, budget)
 
 
-_GUIDANCE = Study(tuple(guidance.ARMS), _train_guided, guidance_report.summarise, guidance_report.draw)
-_ARCHITECTURE = Study(
-    tuple(architecture.ARMS), _train_architecture, architecture_report.summarise, architecture_report.draw
-)
-LONGER = {"faces": 6144}
-"""Does what is found early hold later? Three times the faces, for the arms that matter."""
 STUDIES = {
-    "guidance": _GUIDANCE,
-    "guidance-longer": _GUIDANCE._replace(
-        arms=("none", "paper", "train-predicted", "predicted-sigma-4"), budget=LONGER
-    ),
-    "architecture": _ARCHITECTURE,
-    "architecture-longer": _ARCHITECTURE._replace(
-        arms=("baseline", "stacks-2", "modules-3", "chain", "no-residual"), budget=LONGER
-    ),
+    "guidance": Study(tuple(guidance.ARMS), _train_guided, guidance_report.summarise, guidance_report.draw),
+    "architecture": _one_by_one(architecture),
+    "departures": _one_by_one(departures, **departures.LAPTOP),
 }
 
 

@@ -361,19 +361,6 @@ def study(path: str | Path, alt: str) -> dict[str, Any] | None:
     return read_json(path)
 
 
-def longer(path: str | Path) -> None:
-    """Say what the same study found after more training (``<study>-longer.json`` beside it)."""
-    path = Path(path).with_name(f"{Path(path).stem}-longer.json")
-    if not path.is_file():
-        figures.note(f"The study with more faces has **not run**: `python -m vrnlib.studies {path.stem}`.")
-        return
-    content = read_json(path)
-    lines = "\n".join(f"- {line}" for line in content["conclusion"])
-    figures.note(
-        f"Do these findings last? The arms that matter, with {content['budget']['faces']:,} faces:\n\n{lines}"
-    )
-
-
 def plus_minus(value: dict[str, Any] | None) -> str:
     """A mean over seeds and half of its interval (:func:`vrnlib.studies.arms.over_seeds`), in words."""
     if not value:

@@ -41,21 +41,22 @@ class Budget:
     faces : training faces, each seen once.
     detector_faces : other faces, for a landmark network, each seen `detector_passes` times.
     batch_size : faces a step; a multiple of `PACK`.
-    learning_rate : of RMSProp; falls to 0 along half a cosine, so that a short run ends at rest.
+    learning_rate : of RMSProp; falls to 0 along half a cosine, so that a short run ends at rest, where a
+        study does not say otherwise.
     test_faces : held-out faces (other people, not augmented) that are scored.
     nme_faces : so many of them get an isosurface and an NME.
     seeds : repetitions of every network.
     data_seed, test_seed : of the faces.
     """
 
-    size: int = 48
+    size: int = 64
     features: int = 64
     modules: int = 1
     stacks: int = 1
     levels: int = 2
-    faces: int = 2048
-    detector_faces: int = 4096
-    detector_passes: int = 3
+    faces: int = 40_000
+    detector_faces: int = 20_000
+    detector_passes: int = 2
     batch_size: int = 16
     learning_rate: float = 3e-3
     test_faces: int = 128
@@ -137,9 +138,15 @@ def detector_order(budget: Budget, seed: int) -> list[int]:
     return np.concatenate(passes).tolist()
 
 
-def autocast() -> torch.autocast:
-    """bfloat16 where the processor multiplies in it (:func:`vrnlib.recipe.bf16_is_fast`)."""
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, bf16_is_fast())
+def autocast(half: bool = True) -> torch.autocast:
+    """bfloat16 where it is wanted and the processor multiplies in it (:func:`vrnlib.recipe.bf16_is_fast`)."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16, half and bf16_is_fast())
+
+
+def cosine(progress: float) -> float:
+    """From 1 down to 0 along half a cosine, for a part 0..1 of the run."""
+    return 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
 def fit(
@@ -149,6 +156,8 @@ def fit(
     numbers: list[int],
     loss_of: Callable[[dict[str, Tensor], int], Tensor],
     say: Say = lambda _: None,
+    schedule: Callable[[float], float] = cosine,
+    half: bool = True,
 ) -> dict[str, float]:
     """Train `model`, a step for each batch.
 
@@ -156,6 +165,8 @@ def fit(
     ----------
     numbers : of the training batches, in order.
     loss_of : packed batch and its number -> () loss; computed under autocast.
+    schedule : part 0..1 of the run -> factor of the budget's learning rate.
+    half : whether to compute in bfloat16, see `autocast`.
 
     Returns
     -------
@@ -170,8 +181,8 @@ def fit(
     began, cpu = time.perf_counter(), time.process_time()
     for step, (number, batch) in enumerate(zip(numbers, faces.training(numbers), strict=True)):
         for group in optimiser.param_groups:
-            group["lr"] = budget.learning_rate * 0.5 * (1 + np.cos(np.pi * step / steps))
-        with autocast():
+            group["lr"] = budget.learning_rate * schedule(step / steps)
+        with autocast(half):
             loss = loss_of(batch, number)
         optimiser.zero_grad()
         loss.backward()
