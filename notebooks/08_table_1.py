@@ -337,7 +337,7 @@ figures.note(figures.table(("method", "time a face (median)", "processor time", 
 figures.note("**Order.**")
 bullets(discussion.order(content))
 figures.note("**Volume or model?**")
-bullets(discussion.fitting_wins(content))
+bullets(discussion.fitting_wins(content, detail["paired"]))
 figures.note("**Gaps.**")
 bullets(discussion.gaps(content))
 figures.note("**What do landmarks cost?**")

@@ -501,7 +501,10 @@ def test_the_discussion_is_computed():
     }
     # paper: guided < vrn < eos; here eos < guided < vrn: one of three pairs is right
     assert discussion.pair_orders(content) == {"synth-wild": (1, 3)}
-    assert "3DMM wins" in discussion.fitting_wins(content)[0]
+    pair = {"a": "guided", "b": "eos", "better": "eos"}
+    for better, said in (("eos", "3DMM wins"), ("guided", "volume wins"), ("", "no clear difference")):
+        tests = {"synth-wild": {"nme": [{**pair, "better": better}]}}
+        assert said in discussion.fitting_wins(content, tests)[0]
     assert ["75 %" in row for row in discussion.pose_share(content)] == [True] * 3
     assert any("0.50 here" in line for line in discussion.gaps(content))
     assert "here 0 of 3" in discussion.alignment(content)[0]
