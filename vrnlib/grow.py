@@ -72,10 +72,9 @@ def grow(source: Network, target: Network, seed: int = 0) -> None:
 def _pairs(old: nn.Module, new: nn.Module) -> Iterator[tuple[nn.Module | None, nn.Module]]:
     # Layers with weights that correspond; a residual module with no counterpart is yielded with None.
     if isinstance(new, Hourglass):
-        inner = _inner(new)
         if _levels(new) > _levels(old):
             yield from ((None, m) for part in (new.up, new.low) for m in part if isinstance(m, Residual))
-            yield from _pairs(old, inner)
+            yield from _pairs(old, _inner(new))
             return
         for part in ("up", "low"):
             yield from _aligned(getattr(old, part), getattr(new, part))

@@ -64,7 +64,7 @@ STUDIES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """See the options below; the defaults are the committed results. Returns the exit code.
+    """See the options below; what budget a result had stands in its file. Returns the exit code.
 
     Writes ``<study>.json`` (summary, budget, conclusion, provenance), ``.csv`` (a row an arm, seed and test
     condition) and ``.png``.
