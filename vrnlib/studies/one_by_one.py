@@ -85,7 +85,7 @@ def draw(summary: dict[str, Any]) -> Any:
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 0.8])
     height = figure.get_size_inches()[1]
-    figure.subplots_adjust(left=0.25, right=0.985, bottom=0.55 / height, top=1 - 0.1 / height, wspace=0.06)
+    figure.subplots_adjust(left=0.25, right=0.985, bottom=0.55 / height, top=1 - 0.1 / height, wspace=0.12)
     names = list(arms)[::-1]
     for axis, score, colour in ((left, "iou", 0), (middle, "nme", 1)):
         axis.axvline(arms[BASELINE][score]["mean"], color="0.6", linewidth=1, zorder=0)
@@ -98,7 +98,7 @@ def draw(summary: dict[str, Any]) -> Any:
     left.set_yticks(range(len(names)), [arms[n]["label"] for n in names])
     left.set(xlabel="IoU on held-out faces")
     middle.set(xlabel="NME (less is better)")
-    right.set(xlabel="CPU ms a face; in bars: parameters")
+    right.set(xlabel="CPU ms a face (bars: parameters)")
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
