@@ -98,7 +98,7 @@ def draw(summary: dict[str, Any]) -> Any:
     left.set_yticks(range(len(names)), [arms[n]["label"] for n in names])
     left.set(xlabel="IoU on held-out faces")
     middle.set(xlabel="NME (less is better)")
-    right.set(xlabel="CPU ms a face (bars: parameters)")
+    right.set_xlabel("CPU ms a face\n(in the bars: parameters)", fontsize=8)
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
