@@ -85,7 +85,7 @@ def draw(summary: dict[str, Any]) -> Any:
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 0.8])
     height = figure.get_size_inches()[1]
-    figure.subplots_adjust(left=0.25, right=0.985, bottom=0.55 / height, top=1 - 0.1 / height, wspace=0.12)
+    figure.subplots_adjust(left=0.25, right=0.985, bottom=0.65 / height, top=1 - 0.1 / height, wspace=0.12)
     names = list(arms)[::-1]
     for axis, score, colour in ((left, "iou", 0), (middle, "nme", 1)):
         axis.axvline(arms[BASELINE][score]["mean"], color="0.6", linewidth=1, zorder=0)
