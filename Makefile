@@ -65,7 +65,7 @@ networks: $(STAMP)
 	done
 
 # Each seed has its own faces, which its three networks share.
-SEED_FACES ?= 12288
+SEED_FACES ?= 8192
 seeds: $(STAMP)
 	mkdir -p build/seeds
 	for seed in 0 1 2; do for kind in vrn multitask guided; do \

@@ -24,6 +24,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: str | Path, title: str = "
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     from vrnlib.figures import PALETTE
 
@@ -59,6 +60,8 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: str | Path, title: str = "
                     axis.plot([r["faces"] for r in shown], [r[name] for r in shown], "o-", markersize=3,
                               color=colour, label=SCORES[name])  # fmt: skip
         axis.set(xlabel="faces", title=panel)
+        axis.xaxis.set_major_locator(MaxNLocator(4))  # 200k and not 200,000: labels that do not run together
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.spines[["top", "right"]].set_visible(False)
         if len(axis.get_lines()) > 1 or panel == "error":
             axis.legend(frameon=False, fontsize=8)
