@@ -106,7 +106,7 @@ bullets([f"*{name}*: {meaning}." for name, meaning in content["claims_tested"].i
 # %% [markdown]
 # ## The table
 # Three sources, never mixed: **paper**, what is printed; **author's arrays**, the same cell computed again from the first author's per-image errors, where he left
-# them; **ours**, measured here on the stand-in, with the number of faces, persons and networks. A real database takes part when its path is
+# them; **ours**, measured here on the stand-in, with the number of faces and persons. A real database takes part when its path is
 # given (`vrn table1 --data Florence=PATH`); until then it is "not run".
 
 # %%
@@ -161,6 +161,34 @@ figures.note(figures.table(("network", "NME (95 %)", "against the paper's networ
 # %%
 rows = [(entrants.label(m), f"{c['faces']:,}" + (f", detector {c['detector_faces']:,}" if c.get("detector_faces") else ""), f"{c['minutes']:.0f}", c["data"], "yes" if c["finished"] else "no, an intermediate state") for m, c in content["training"].items() if c and c["faces"] and not m.endswith("-gt")]
 figures.note(figures.table(("network", "faces shown", "minutes", "data", "finished"), rows))
+
+# %% [markdown]
+# ## Would another seed say the same?
+# An interval over persons says how much hangs on the faces of the test. How much hangs on the training, that is on the first weights and on the faces that happened to be
+# drawn, only other trainings can say. So each VRN was trained three times more, from other seeds and with a small budget (`make seeds`; the three networks of
+# one seed see the same faces). Compare the spread of the dots with the distance between the networks.
+
+# %%
+budgets = sorted({content["training"][m]["faces"] for m in content["training"] if "-seed" in m and content["training"][m]})
+fig, axes = plt.subplots(1, len(paper.DATABASES), figsize=(2.7 * len(paper.DATABASES), 2.6), squeeze=False)
+for axis, database in zip(axes[0], paper.DATABASES, strict=True):
+    found = {r["method"]: r for r in content["tables"]["nme"] if r["database"] == database}
+    kinds = [m for m in paper.VRNS if found[m]["seeds"]["means"]]
+    for seed in sorted({s for m in kinds for s in found[m]["seeds"]["means"]}):
+        known = [i for i, m in enumerate(kinds) if seed in found[m]["seeds"]["means"]]
+        axis.plot(known, [found[kinds[i]]["seeds"]["means"][seed] for i in known], "o-", ms=4, lw=0.8, color=figures.PALETTE[int(seed) % 7], label=f"seed {seed}")
+    axis.set_xticks(range(len(kinds)), labels=[entrants.label(m) for m in kinds], fontsize=8)
+    axis.set(title=paper.STAND_INS[database], xlim=(-0.4, max(len(kinds), 1) - 0.6), ylim=(0, None))
+    axis.grid(axis="y", alpha=0.3)
+axes[0][0].set_ylabel("NME (Eq. 2)")
+if budgets:
+    axes[0][-1].legend(frameon=False, fontsize=7)
+    figures.show(fig, alt="For each stand-in the mean error of VRN, VRN-Multitask and VRN-Guided, each trained three times with other seeds; the networks of one seed are joined by a line.")
+    figures.note("Faces shown to each of these networks: " + ", ".join(f"{n:,}" for n in budgets) + ". Mean ± standard deviation between seeds (networks), and the order of the paper:")
+    bullets(discussion.seeds(content))
+else:
+    plt.close(fig)
+    figures.note("Not run: `make seeds` trains them.")
 
 # %% [markdown]
 # ## All methods

@@ -210,6 +210,21 @@ def test_deviations_exist_and_every_cell_has_a_word():
     assert rows[0]["not_run"] == "no checkpoint" and rows[0]["ours"] is None
 
 
+def test_seeds_are_kept_apart_from_the_trained_network():
+    assert tables.across_seeds({}) == {"means": {}, "mean": None, "sd": None}
+    assert tables.seed_cell(tables.across_seeds({})) == ""
+    assert tables.across_seeds({"0": 0.1, "1": None})["sd"] is None
+    found = tables.across_seeds({"0": 0.1, "1": 0.12, "2": 0.14})
+    assert found["mean"] == pytest.approx(0.12) and found["sd"] == pytest.approx(0.02)
+    assert tables.seed_cell(found) == "0.1200 ± 0.0200 (3)"
+    rows = [
+        {"method": m, "database": "Florence", "seeds": tables.across_seeds(dict(zip("012", v, strict=True)))}
+        for m, v in {"guided": (0.1, 0.2, 0.3), "vrn": (0.2, 0.1, 0.4)}.items()
+    ]
+    (line,) = discussion.seeds({"tables": {"nme": rows}})
+    assert "VRN-Guided before VRN in 2 of 3 seeds" in line and "mapped-scans" in line
+
+
 # --- which faces
 
 

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from vrnlib.table1 import entrants, paper
+from vrnlib.table1 import table as tables
 
 Content = Mapping[str, Any]
 FAIR = ("vrn", "multitask", "guided", "3ddfa", "eos", "eos-30", "mean-face")
@@ -56,6 +57,25 @@ def order(content: Content) -> list[str]:
                 f"{len(found)} methods that see the picture alone; {right} of {of} pairs of the paper's "
                 "methods are ordered as in the paper."
             )
+    return lines
+
+
+def seeds(content: Content, error: str = "nme") -> list[str]:
+    """Whether the order of the three networks is more than luck of the seed: networks of a small budget, each
+    seed with faces of its own that its three networks share."""
+    lines = []
+    for database, ours in paper.STAND_INS.items():
+        rows = {r["method"]: r["seeds"] for r in content["tables"][error] if r["database"] == database}
+        have = {m: rows[m] for m in paper.VRNS if m in rows and rows[m]["means"]}
+        parts = [f"{entrants.label(m)} {tables.seed_cell(s)}" for m, s in have.items()]
+        for a, b in combinations(sorted(have, key=paper.TABLES[error][database].__getitem__), 2):
+            both = have[a]["means"].keys() & have[b]["means"].keys()
+            right = sum(have[a]["means"][s] < have[b]["means"][s] for s in both)
+            if both:
+                first, second = entrants.label(a), entrants.label(b)
+                parts.append(f"{first} before {second} in {right} of {len(both)} seeds")
+        if parts:
+            lines.append(f"`{ours}`: {'; '.join(parts)}.")
     return lines
 
 

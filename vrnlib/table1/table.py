@@ -7,6 +7,7 @@ its failures and its interval over persons.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -129,7 +130,11 @@ def build(
         trusted = {m: v for m, v in printed.items() if m not in doubtful}
         for method in paper.METHODS:
             author = ((authors or {}).get("cells", {}).get(error, {}).get(database, {})).get(method)
-            others = [summarise(have[s], faces, ERRORS[error]) for s in seeds.get(method, ()) if s in have]
+            others = {
+                name.rpartition("-seed")[2]: summarise(have[name], faces, ERRORS[error])["mean"]
+                for name in seeds.get(method, ())
+                if name in have and faces
+            }
             words = verdict(method, ours, trusted) if method not in doubtful else None
             rows.append({
                 "error": error,
@@ -143,16 +148,32 @@ def build(
                 },
                 "ours": ours.get(method),
                 "not_run": None if method in ours else reasons.get(method, paper.NOT_RUN),
-                "seeds": {
-                    "count": (1 if method in ours else 0) + len(others),
-                    "means": [s["mean"] for s in ([ours[method]] if method in ours else []) + others],
-                },
+                "seeds": across_seeds(others),
                 "real": (real or {}).get(database, {}).get(method),
                 **(words or {"verdict": "the printed cell is doubtful", "compared": [], "against": [],
                              "overlapping": []}),
                 "deviations": list(DEVIATIONS[method]),
             })  # fmt: skip
     return rows
+
+
+def across_seeds(means: Mapping[str, float | None]) -> dict[str, Any]:
+    """Mean errors of networks that differ in their seed alone: `means` by seed, their `mean`, and `sd`, the
+    sample standard deviation (None of fewer than two)."""
+    known = {s: m for s, m in means.items() if m is not None}
+    return {
+        "means": known,
+        "mean": statistics.fmean(known.values()) if known else None,
+        "sd": statistics.stdev(known.values()) if len(known) > 1 else None,
+    }
+
+
+def seed_cell(seeds: Mapping[str, Any]) -> str:
+    """`across_seeds` as text: mean, deviation, number of networks."""
+    if seeds["mean"] is None:
+        return ""
+    spread = "" if seeds["sd"] is None else f" ± {seeds['sd']:.4f}"
+    return f"{seeds['mean']:.4f}{spread} ({len(seeds['means'])})"
 
 
 def cell(summary: Mapping[str, Any] | None, missing: str = paper.NOT_RUN) -> str:
@@ -164,8 +185,8 @@ def cell(summary: Mapping[str, Any] | None, missing: str = paper.NOT_RUN) -> str
     return f"{summary['mean']:.4f} ({low:.4f} to {high:.4f}){failed}"
 
 
-HEADER = ("database", "method", "paper", "author's arrays", "ours (95 %)", "n / persons / seeds", "real",
-          "verdict", "deviations")  # fmt: skip
+HEADER = ("database", "method", "paper", "author's arrays", "ours (95 %)", "n / persons",
+          "seeds of a small budget, mean ± SD (networks)", "real", "verdict", "deviations")  # fmt: skip
 
 
 def text_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -173,11 +194,12 @@ def text_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     out = []
     for r in rows:
         ours = r["ours"]
-        counts = f"{ours['faces']} / {ours['persons']} / {r['seeds']['count']}" if ours else ""
+        counts = f"{ours['faces']} / {ours['persons']}" if ours else ""
         of = f" ({len(r['compared'])} of 4 comparisons)" if 0 < len(r["compared"]) < 4 else ""
         out.append((
             f"{r['database']} / `{r['stand_in']}`", paper.NAMES[r["method"]],
             f"{r['paper']:.4f}{' (doubtful)' if r['doubtful'] else ''}", cell(r["author"], "no array"),
-            cell(ours), counts, cell(r["real"]), f"{r['verdict']}{of}", ", ".join(r["deviations"]),
+            cell(ours), counts, seed_cell(r["seeds"]), cell(r["real"]), f"{r['verdict']}{of}",
+            ", ".join(r["deviations"]),
         ))  # fmt: skip
     return out
