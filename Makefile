@@ -64,14 +64,16 @@ networks: $(STAMP)
 		&& cp results/runs/$$kind-laptop/$$kind-laptop.safetensors results/checkpoints/ || exit 1; \
 	done
 
-# Each seed has its own faces, which its three networks share.
+# Each seed has its own faces, which its three networks share. The detector of VRN-Guided is the trained landmark
+# network for every seed: its seeds vary the network of the volume.
 SEED_FACES ?= 8192
 seeds: $(STAMP)
 	mkdir -p build/seeds
 	for seed in 0 1 2; do for kind in vrn multitask guided; do \
+		detector=; test $$kind != guided || detector="--detector results/checkpoints/landmarks-laptop.safetensors"; \
 		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --seed $$seed --out build/seeds/$$kind-laptop-seed$$seed \
 			--max-faces $(SEED_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.85 0.95 --lr-drop-factor 0.5 \
-			--threads 1 --workers 1 --keep build/keep $(ARGS) \
+			--threads 1 --workers 1 --keep build/keep $$detector $(ARGS) \
 		&& cp build/seeds/$$kind-laptop-seed$$seed/$$kind-laptop.safetensors \
 			results/checkpoints/$$kind-laptop-seed$$seed.safetensors || exit 1; \
 	done; done

@@ -166,7 +166,8 @@ figures.note(figures.table(("network", "faces shown", "minutes", "data", "finish
 # ## Would another seed say the same?
 # An interval over persons says how much hangs on the faces of the test. How much hangs on the training, that is on the first weights and on the faces that happened to be
 # drawn, only other trainings can say. So each VRN was trained three times more, from other seeds and with a small budget (`make seeds`; the three networks of
-# one seed see the same faces). Compare the spread of the dots with the distance between the networks.
+# one seed see the same faces). VRN-Guided has the trained landmark network in all of them, so its seeds vary the volume only, and its lead is that of good
+# landmarks over few faces. Compare the spread of the dots with the distance between the networks.
 
 # %%
 budgets = sorted({content["training"][m]["faces"] for m in content["training"] if "-seed" in m and content["training"][m]})
