@@ -5,6 +5,7 @@
 # make lint        check the style
 # make networks    train the networks of results/checkpoints on: hours; again: continue
 # make seeds       train VRN, Multitask and Guided with three seeds and a small budget, for Table 1: hours
+# make paper-size  train VRN at the size of the paper, grown from the small one: hours
 # make clean       remove the environment and everything that can be made again
 #
 # Variables, given as `make NAME=value ...`:
@@ -30,7 +31,7 @@ SHELL := /bin/bash
 BRIEF := sed -un -e 's/^Collecting /  /p' -e 's/^Installing collected.*/  ... putting them in place/p'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce test lab notebooks lint networks seeds clean
+.PHONY: help reproduce test lab notebooks lint networks seeds paper-size clean
 .DELETE_ON_ERROR:
 
 help:
@@ -77,6 +78,14 @@ seeds: $(STAMP)
 		&& cp build/seeds/$$kind-laptop-seed$$seed/$$kind-laptop.safetensors \
 			results/checkpoints/$$kind-laptop-seed$$seed.safetensors || exit 1; \
 	done; done
+
+# Grown from the trained VRN; the same command goes on.
+PAPER_FACES ?= 24576
+paper-size: $(STAMP)
+	$(BIN)/python -m vrnlib.train --profile paper --kind vrn --wiring low --weights results/checkpoints/vrn-laptop.safetensors \
+		--out build/runs/vrn-paper --max-faces $(PAPER_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.8 0.88 0.94 0.98 \
+		--lr-drop-factor 0.5 --threads 2 --workers 1 --validate-minutes 10 $(ARGS) \
+	&& cp build/runs/vrn-paper/vrn-paper.safetensors results/checkpoints/
 
 clean:
 	rm -rf $(VENV) build cache *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -31,7 +31,8 @@
 # - `results/checkpoints/vrn-laptop.safetensors`: the trained network
 # - `results/runs/vrn-laptop/log.jsonl`: the log of its training
 # - If it is there, `results/studies/architecture.json`, with its figure `results/studies/architecture.png`: what the parts of the network buy
-# - If it is there, `results/evaluation/vrn-laptop/metrics.json`: its error on held-out faces
+# - If it is there, `results/evaluation/vrn-laptop`: its error on held-out faces
+# - If they are there, `results/runs/vrn-paper` and `results/evaluation/vrn-paper`: the same of a network of the paper's size
 #
 # ## Output files
 # - `results/notebooks/03_train_vrn/metrics.json`: the numbers of this notebook
@@ -49,7 +50,9 @@ learning_rate: float = 0.001  # of the small network
 weights: str = "../results/checkpoints/vrn-laptop.safetensors"  # the trained network
 log: str = "../results/runs/vrn-laptop/log.jsonl"  # the log of its training
 study: str = "../results/studies/architecture.json"  # the study of the architecture, if there is one
-evaluation: str = "../results/evaluation/vrn-laptop/metrics.json"  # its evaluation, if there is one
+evaluation: str = "../results/evaluation/vrn-laptop"  # its evaluation, if there is one
+paper_log: str = "../results/runs/vrn-paper/log.jsonl"  # the log of a network of the paper's size, if there is one
+paper_evaluation: str = "../results/evaluation/vrn-paper"  # its evaluation
 out: str = "../results"  # folder for what this notebook writes
 
 # %%
@@ -60,6 +63,7 @@ from pathlib import Path
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -79,6 +83,7 @@ from vrnlib import (
 from vrnlib.databases import SynthLP
 from vrnlib.networks import VRN, Hourglass, Residual
 from vrnlib.predict import load_network
+from vrnlib.scores import compare
 from vrnlib.studies import lesson
 from vrnlib.voxel import Grid
 
@@ -506,7 +511,7 @@ figures.show(fig, alt="Where the wrong voxels are, averaged over the held-out fa
 # The NME on held-out faces is computed by the evaluation of the suite, not here. The table is read from its file.
 
 # %%
-file = Path(evaluation)
+file = Path(evaluation) / "metrics.json"
 if file.is_file():
     content = provenance.read_json(file)
     bands = [("all", content["nme"]), *((f"{b['low']:g} to {b['high']:g}", b) for b in content["by_yaw"])]
@@ -520,6 +525,38 @@ if file.is_file():
     figures.note("Drawn faces, `laptop` volume: not to be set beside the paper's numbers, which are for photographs and scans at 192 pixels.")
 else:
     figures.note("The evaluation has **not run**: there is no `results/evaluation/vrn-laptop/metrics.json`.")
+
+# %% [markdown]
+# ## The paper's size
+# At 192 pixels a face has eight times the voxels, and the network of 256 features has seven times the weights. Nobody has to begin there: `vrnlib.grow` makes the small network wider and
+# deeper without changing what it computes, and its training goes on from there (`make paper-size`). What does the larger grid buy, and what does it cost?
+
+# %%
+judged_both = [Path(e) / "errors.csv" for e in (evaluation, paper_evaluation)]
+if Path(paper_log).is_file() and all(f.is_file() for f in judged_both):
+    large = checkpoint.read_log(paper_log)
+    large_checks = [r for r in large if r["event"] == "validate"]
+    fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.4))
+    for axis, name, label in ((axes[0], "iou", "IoU, held out"), (axes[1], "nme", "NME, held out")):
+        known = [r for r in large_checks if r.get(name) is not None]
+        axis.plot([r["faces"] / 1000 for r in known], [r[name] for r in known], "o-", markersize=3, label="192 pixels, from the grown network on")
+        axis.axhline(checks[-1][name], linestyle="--", color=figures.PALETTE[1], label="96 pixels, where it ended")
+        axis.set(xlabel="thousand faces at 192 pixels", ylabel=label)
+    axes[0].legend(frameon=False, fontsize=7)
+    figures.show(fig, alt="Two curves of the training at 192 pixels over the number of faces, IoU and NME on held-out faces, with the last value of the small network as a line.")
+    tables = [pd.read_csv(f).set_index("index") for f in judged_both]
+    both = tables[0].index.intersection(tables[1].index)
+    small_errors, large_errors = (t.loc[both] for t in tables)
+    rows = []
+    for name, title in (("nme", "NME (Eq. 2)"), ("nme_rigid", "NME after rigid alignment"), ("iou", "IoU, each with its own grid"), ("floor", "NME of the true volume")):
+        test = compare(large_errors[name], small_errors[name], groups=small_errors["identity"].tolist())
+        rows.append((title, f"{small_errors[name].mean():.4f}", f"{large_errors[name].mean():.4f}", f"{test['difference']:+.4f}", "{:+.4f} to {:+.4f}".format(*test["interval"])))
+    figures.note(f"The same {len(both)} held-out faces:")
+    figures.note(figures.table(["", "96 pixels", "192 pixels", "difference", "95 % interval, paired"], rows))
+    speeds = [np.median([r["faces_per_second"] for r in log_ if r["event"] == "train"]) for log_ in (steps, large)]
+    figures.note(f"The large network was shown {large[-1]['faces']:,} faces in {large[-1]['minutes']:.0f} minutes, {speeds[1]:.1f} a second; the small one before it {last['faces']:,}, at {speeds[0]:.0f} a second.")
+else:
+    figures.note("**Not run**: `make paper-size`, then `python -m vrnlib.evaluate --network results/checkpoints/vrn-paper.safetensors --out results/evaluation/vrn-paper`.")
 
 # %% [markdown]
 # ## What do hourglass, modules and stacks buy?
