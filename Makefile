@@ -76,7 +76,9 @@ seeds: $(STAMP)
 			--max-faces $(SEED_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.85 0.95 --lr-drop-factor 0.5 \
 			--threads 1 --workers 1 --keep build/keep $$detector $(ARGS) \
 		&& cp build/seeds/$$kind-laptop-seed$$seed/$$kind-laptop.safetensors \
-			results/checkpoints/$$kind-laptop-seed$$seed.safetensors || exit 1; \
+			results/checkpoints/$$kind-laptop-seed$$seed.safetensors \
+		&& mkdir -p results/runs/seeds/$$kind-laptop-seed$$seed \
+		&& cp build/seeds/$$kind-laptop-seed$$seed/{log.jsonl,metrics.json,params.json,provenance.json} results/runs/seeds/$$kind-laptop-seed$$seed/ || exit 1; \
 	done; done
 
 # Grown from the trained VRN; the same command goes on.
