@@ -33,8 +33,8 @@ def style() -> None:
     })  # fmt: skip
 
 
-_FEW = 3000
-"""Up to so many colours a picture is a plot, not a photograph or a shaded mesh."""
+_FEW, _SOME = 3000, 10_000
+"""A plot, and no photograph, has at most `_FEW` colours, or at most `_SOME` and one of them on half of it."""
 
 
 def show(figure: Any, alt: str, *, photo: bool = False) -> None:
@@ -69,7 +69,9 @@ def show(figure: Any, alt: str, *, photo: bool = False) -> None:
         picture.convert("RGB").save(buffer, "jpeg", quality=80, optimize=True)
     else:
         picture = picture.convert("RGB")
-        if picture.getcolors(_FEW):  # a plot: a palette shows the same in a third of the bytes
+        counts = [n for n, _ in picture.getcolors(_SOME) or ()]
+        plot = counts and (len(counts) <= _FEW or max(counts) > sum(counts) / 2)
+        if plot:  # a palette shows the same in a third of the bytes
             picture = picture.quantize(256, dither=Image.Dither.NONE)
         picture.save(buffer, "png", optimize=True)
     display({mime: buffer.getvalue(), "text/plain": alt}, raw=True, metadata={mime: {"alt": alt}})

@@ -147,7 +147,8 @@ def run(
         target = out / "examples" / f"{name}.jpg"
         say(f"{name}: examples")
         opened = sets.open_faces(name, profile)
-        examples = pictures.example_sheet(target, opened, found.stores[name], present, indices)
+        shown_here = {m: e for m, e in present.items() if "-seed" not in m}
+        examples = pictures.example_sheet(target, opened, found.stores[name], shown_here, indices)
         provenance.write_json(target.with_suffix(".json"), examples)
     maps = [m for m in present if entrants.on_mask(m, "")]
     shown = {n: s for n, s in found.stores.items() if n in paper.STAND_INS.values()} or found.stores
