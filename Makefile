@@ -87,7 +87,9 @@ paper-size: $(STAMP)
 	$(BIN)/python -m vrnlib.train --profile paper --kind vrn --wiring low --weights results/checkpoints/vrn-laptop.safetensors \
 		--out build/runs/vrn-paper --max-faces $(PAPER_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.8 0.88 0.94 0.98 \
 		--lr-drop-factor 0.5 --threads 2 --workers 1 --validate-minutes 10 $(ARGS) \
-	&& cp build/runs/vrn-paper/vrn-paper.safetensors results/checkpoints/
+	&& cp build/runs/vrn-paper/vrn-paper.safetensors results/checkpoints/ \
+	&& mkdir -p results/runs/vrn-paper \
+	&& cp build/runs/vrn-paper/{log.jsonl,metrics.json,params.json,provenance.json} results/runs/vrn-paper/
 
 clean:
 	rm -rf $(VENV) build cache *.egg-info .pytest_cache .ruff_cache .hypothesis
