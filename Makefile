@@ -3,9 +3,9 @@
 # make lab         open JupyterLab on notebooks/
 # make notebooks   write the .ipynb of every notebooks/*.py again
 # make lint        check the style
-# make networks    train the networks of results/checkpoints on: hours; again: continue
-# make seeds       train VRN, Multitask and Guided with three seeds and a small budget, for Table 1: hours
-# make paper-size  train VRN at the size of the paper, grown from the small one: hours
+# make networks    train the networks of results/checkpoints on to FACES faces (they stand at 204,800): hours
+# make seeds       train VRN, Multitask and Guided with three seeds and SEED_FACES faces each, for Table 1: hours
+# make paper-size  train VRN at the size of the paper with PAPER_FACES faces, grown from the small one: hours
 # make clean       remove the environment and everything that can be made again
 #
 # Variables, given as `make NAME=value ...`:
@@ -53,8 +53,8 @@ notebooks: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 
-# One after the other, from their states in results/runs; FACES is the end of each run. VRN-Guided learns round
-# the landmark network, which is its detector.
+# One after the other, from their states in results/runs; FACES is the end of each run, and one that has seen so
+# many stays as it is. VRN-Guided learns round the landmark network, which is its detector.
 FACES ?= 204800
 networks: $(STAMP)
 	for kind in vrn landmarks multitask guided; do \
@@ -62,8 +62,11 @@ networks: $(STAMP)
 		$(BIN)/python -m vrnlib.train --profile laptop --kind $$kind --out results/runs/$$kind-laptop --max-faces $(FACES) \
 			--learning-rate 4e-4 --lr-drop 0.06 0.5 0.7 0.8 0.88 0.94 0.98 --lr-drop-factor 0.5 \
 			--threads 1 --workers 1 --validate-minutes 5 $$detector $(ARGS) \
-		&& cp results/runs/$$kind-laptop/$$kind-laptop.safetensors results/checkpoints/ || exit 1; \
+		&& { test ! -f results/runs/$$kind-laptop/$$kind-laptop.safetensors \
+			|| cp results/runs/$$kind-laptop/$$kind-laptop.safetensors results/checkpoints/; } || exit 1; \
 	done
+	$(BIN)/python -m vrnlib.baselines.tddfa_train --out results/runs/3ddfa-laptop --threads 1 --max-faces $(FACES) \
+		--export results/checkpoints/3ddfa-laptop.safetensors
 
 # Each seed has its own faces, which its three networks share. The detector of VRN-Guided is the trained landmark
 # network for every seed: its seeds vary the network of the volume.

@@ -32,7 +32,8 @@
 # - `results/runs/vrn-laptop/log.jsonl`: the log of its training
 # - If it is there, `results/studies/architecture.json`, with its figure `results/studies/architecture.png`: what the parts of the network buy
 # - If it is there, `results/evaluation/vrn-laptop`: its error on held-out faces
-# - If they are there, `results/runs/vrn-paper` and `results/evaluation/vrn-paper`: the same of a network of the paper's size
+# - If they are there, `results/runs/vrn-paper`, `results/evaluation/vrn-paper` and `results/checkpoints/vrn-paper.safetensors`: the same of a
+#   network of the paper's size
 #
 # ## Output files
 # - `results/notebooks/03_train_vrn/metrics.json`: the numbers of this notebook
@@ -53,6 +54,7 @@ study: str = "../results/studies/architecture.json"  # the study of the architec
 evaluation: str = "../results/evaluation/vrn-laptop"  # its evaluation, if there is one
 paper_log: str = "../results/runs/vrn-paper/log.jsonl"  # the log of a network of the paper's size, if there is one
 paper_evaluation: str = "../results/evaluation/vrn-paper"  # its evaluation
+paper_weights: str = "../results/checkpoints/vrn-paper.safetensors"  # the network itself
 out: str = "../results"  # folder for what this notebook writes
 
 # %%
@@ -78,6 +80,7 @@ from vrnlib import (
     networks,
     params,
     provenance,
+    recipe,
     train,
 )
 from vrnlib.databases import SynthLP
@@ -223,8 +226,8 @@ figures.note(
 )
 
 # %% [markdown]
-# **What to notice.** The last step jumps from a quarter of the resolution to all of it: a bilinear enlargement. The depth
-# slices of the volume are *channels*; the network has no third dimension to convolve over.
+# **What to notice.** The last step jumps from a quarter of the resolution to all of it: a bilinear enlargement. (Our trained network puts
+# one more module at half the resolution in between, `refine`, which is left out here.) The depth slices of the volume are *channels*; the network has no third dimension to convolve over.
 #
 # ### How far does one pixel see?
 # Which pixels of the photograph can change the answer in the middle of the window? The picture shows the gradient of the
@@ -287,9 +290,12 @@ def descend(make: type[torch.optim.Optimizer], rate: float, drop: float = 1.0, s
     return np.array(path)
 
 
-run_params = train.TrainParams.of("laptop", max_faces=1000, lr_drop=(0.8,))
 fractions = np.linspace(0, 1, 200, endpoint=False)
-rates = [train.learning_rate(run_params, checkpoint.State(position=int(1000 * f))) for f in fractions]
+schedules = {}
+for name, of in (("the paper's", recipe.PAPER), ("laptop", recipe.LAPTOP)):
+    end = of.get("max_faces", 1_000_000)
+    run_params = train.TrainParams.of("laptop", **{**of, "max_faces": end})
+    schedules[name] = [train.learning_rate(run_params, checkpoint.State(position=int(end * f))) for f in fractions]
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.4))
 for make, rate, drop, label in [
     (torch.optim.SGD, 0.01, 1.0, "plain gradient descent"),
@@ -300,12 +306,14 @@ for make, rate, drop, label in [
     axes[0].semilogy(np.convolve(path, np.ones(15) / 15, "valid"), label=label)
 axes[0].set(xlabel="step", ylabel="height (mean of 15 steps)", title="a valley")
 axes[0].legend(frameon=False, fontsize=7)
-axes[1].semilogy(100 * fractions, rates)
-axes[1].set(xlabel="% of the run", ylabel="learning rate", title="our schedule")
-figures.show(fig, alt="Left: RMSProp falls down the valley fast and then rattles at the bottom; with the rate dropped at the end it comes lower. Right: the learning rate is constant, then a tenth.")
+for name, rates in schedules.items():
+    axes[1].semilogy(100 * fractions, rates, label=name)
+axes[1].legend(frameon=False, fontsize=7)
+axes[1].set(xlabel="% of the run", ylabel="learning rate", title="two recipes")
+figures.show(fig, alt="Left: RMSProp falls down the valley fast and then rattles at the bottom; with the rate dropped at the end it comes lower. Right: the learning rate of the paper, constant, then a tenth, and that of a short run, four times as large at first and halved seven times.")
 
 # %% [markdown]
-# **What to notice.** At a constant rate RMSProp does not settle: it rattles. That is what the drop at the end of the schedule is for.
+# **What to notice.** At a constant rate RMSProp does not settle: it rattles. That is what the drops at the end of a schedule are for.
 # Our faces are drawn without end, so we count the run in faces or minutes and not in epochs.
 #
 # ## Watch a small network learn
@@ -358,7 +366,7 @@ figures.note(
 # faces again and again. The large network never sees a face twice.
 #
 # ## The trained network
-# The committed network learned in the same way, for longer, from faces that never repeat. Its curves come from its log.
+# The committed network learned by the same loop, for longer, from faces that never repeat, in several sittings. Its curves come from its log.
 
 # %%
 records = checkpoint.read_log(log)
@@ -378,7 +386,15 @@ last = records[-1]
 figures.note(
     f"The log covers {last['faces']:,} faces in {last['minutes']:.0f} minutes"
     + (f"; the last check on held-out faces gave IoU {checks[-1]['iou']:.3f}." if checks else "; held-out faces were not checked yet.")
+    + f" It was shown {checkpoint.data_shown(records)}."
 )
+for r in records:
+    if r["event"] == "phase" and "learning_rate" in r["changed"]:
+        before, now = r["changed"]["learning_rate"]
+        figures.note(
+            f"At {r['faces']:,} faces a new schedule began, from {now:g} instead of {before:g}"
+            + (", and so did the refinement of the head." if r["changed"].get("refine", [1])[0] == 0 else ".")
+        )
 
 # %% [markdown]
 # ## On faces it has never seen
@@ -529,7 +545,8 @@ else:
 # %% [markdown]
 # ## The paper's size
 # At 192 pixels a face has eight times the voxels, and the network of 256 features has seven times the weights. Nobody has to begin there: `vrnlib.grow` makes the small network wider and
-# deeper without changing what it computes, and its training goes on from there (`make paper-size`). What does the larger grid buy, and what does it cost?
+# deeper, and its training goes on from there (`make paper-size`). More channels and modules alone change nothing that it computes; the larger image, a
+# level more and the head without refinement do, and training has to mend that. What does the larger grid buy, and what does it cost?
 
 # %%
 judged_both = [Path(e) / "errors.csv" for e in (evaluation, paper_evaluation)]
@@ -558,10 +575,33 @@ if Path(paper_log).is_file() and all(f.is_file() for f in judged_both):
 else:
     figures.note("**Not run**: `make paper-size`, then `python -m vrnlib.evaluate --network results/checkpoints/vrn-paper.safetensors --out results/evaluation/vrn-paper`.")
 
+# %%
+if Path(paper_weights).is_file():
+    large_network = load_network(paper_weights)
+    fine = SynthLP(large_network.size, large_network.model.architecture.depth, seed=seed + 2_000_000, augment=False)
+    pictures, titles, seconds = [], [], []
+    for r in records[:3]:
+        sample = fine[r["index"] * (databases.POSES_PER_FACE + 1)]  # the same person, pose and light at twice the resolution
+        began = time.perf_counter()
+        answer = large_network.predict(sample["image"])
+        between = time.perf_counter()
+        network.predict(r["sample"]["image"])
+        seconds.append((between - began, time.perf_counter() - between))
+        pictures += [sample["image"], lesson.relief(r["answer"].astype(np.float32), large_network.size // network.size)]
+        pictures += [figures.grey(figures.depth_shading(v)) for v in (answer, sample["volume"])]
+        pictures += [figures.grey(lesson.side(v)) for v in (r["answer"].astype(np.float32), answer)]
+        titles += [f"yaw {r['yaw']:.0f}", f"{network.size} pixels", f"{large_network.size} pixels", "truth", f"{network.size}", f"{large_network.size}"]
+    fig = figures.row(pictures, titles, height=1.25, columns=6)
+    figures.show(fig, alt="Three held-out faces: the image, the relief that the small and the large network answer, the true relief, and both answers from the side.", photo=True)
+    slow, quick = np.median(seconds, axis=0)
+    figures.note(f"An answer took the large network {slow:.2f} s here, the small one {quick:.2f} s ({slow / quick:.0f} times as long).")
+else:
+    figures.note(f"There is no `{Path(paper_weights).name}` to show faces of.")
+
 # %% [markdown]
 # ## What do hourglass, modules and stacks buy?
 # The thesis that extends [1] varied stacks and modules at full size, and found NMEs between .0621 and .0639: next to nothing. Nobody left the hourglass or
-# the additions out. `python -m vrnlib.studies architecture` does, with small networks, several seeds each, all on the very same faces.
+# the additions out. `python -m vrnlib.studies architecture` does, with small networks, each from several seeds, all on the very same faces.
 
 # %%
 content = lesson.study(study, alt="Left: IoU on held-out faces of networks with other numbers of hourglasses and modules, the released wiring, a chain in place of the hourglass, and no residual additions; means and intervals over the seeds. Right: cost in training and parameters.")
@@ -622,7 +662,7 @@ figures.note(figures.this_run(profile, time.perf_counter() - started))
 
 # %% [markdown]
 # ## Next
-# Train your own: `python -m vrnlib.train --profile laptop --out build/my-run --max-minutes 120`; stop it with Ctrl-C, and the same command
+# Train your own: `vrn train vrn --profile laptop --out build/my-run --minutes 120`; stop it with Ctrl-C, and the same command
 # goes on. Then `python -m vrnlib reconstruct photo.jpg --network build/my-run/vrn-laptop.safetensors --out face.glb`, or back to
 # [00](00_start_here.ipynb) with the parameter `weights`.
 #

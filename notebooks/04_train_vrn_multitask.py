@@ -137,7 +137,7 @@ figures.note(
 
 # %%
 world = lesson.Recycled(SynthLP(size, depth, seed=seed, augment=False), drawn_faces)
-unseen = lesson.Recycled(SynthLP(size, depth, seed=seed + 1, augment=False), 32)
+unseen = lesson.Recycled(SynthLP(size, depth, seed=seed + 1, augment=False, truth=True), 32)
 plan, stages = lesson.small_plan("multitask", size, shown_faces, stops, seed, learning_rate)
 
 
@@ -325,7 +325,7 @@ figures.check("3. loss of near-silence", answer, -(np.log(0.01) + 575 * np.log(0
 
 # %% [markdown]
 # ## Summary
-# One trunk, two branches, two equal losses. The volume's path is that of a VRN; the landmarks come on top, nearly for free. Whether they help the volume is a
+# One trunk, two branches, two equal losses. The volume's path is that of a VRN; the landmarks come on top, for half as many weights again. Whether they help the volume is a
 # small question with a small answer, in the paper as here.
 
 # %%

@@ -129,7 +129,7 @@ figures.show(fig, alt="The landmarks drawn with four sigmas: points, small spots
 # ## From pictures back to points
 # > "during testing we used a stacked hourglass network trained for facial landmark localisation" ([2], Sec. 2.4)
 #
-# That network answers with 68 heat-maps too, on a grid four times coarser than the window. Which point does a heat-map mean? Three readings:
+# That network answers with 68 heat-maps too, on a grid coarser than the window: a quarter of its side in the paper, half of it in our `laptop` network. Which point does a heat-map mean? Three readings:
 # the brightest cell (*argmax*); the mean of all cells, weighted by brightness (*soft-argmax*); a parabola through the logarithms of the
 # brightest cell and its neighbours. The last is ours: of a Gaussian the logarithm *is* a parabola.
 
@@ -137,7 +137,7 @@ figures.show(fig, alt="The landmarks drawn with four sigmas: points, small spots
 lesson.code(landmarks.decode)
 
 # %%
-cells = laptop.size // 4
+cells = laptop.size // 4  # the ratio of the paper
 rng = np.random.default_rng(seed)
 place = torch.from_numpy(rng.uniform(12, laptop.size - 13, (1, 68, 2)).astype(np.float32))
 clean = landmarks.targets(place, laptop.size, cells)
@@ -195,7 +195,7 @@ for name, rows in tables.items():
 
 # %%
 world = lesson.Recycled(SynthLP(size, depth, seed=seed, augment=False), drawn_faces)
-unseen = lesson.Recycled(SynthLP(size, depth, seed=seed + 1, augment=False), 32)
+unseen = lesson.Recycled(SynthLP(size, depth, seed=seed + 1, augment=False, truth=True), 32)
 plan, stages = lesson.small_plan("guided", size, shown_faces, stops, seed, learning_rate)
 watched = unseen.samples[:3]
 with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@
 # [06](06_evaluate_nme.ipynb): the error and its intervals. [07](07_baselines.ipynb): the methods that fit a model.
 #
 # ## Input files
-# - `results/table1/table1.json`: the tables, made by `vrn table1 --profile laptop`
+# - `results/table1/table1.json`: the tables, made by `vrn table1 --profile laptop --faces 64`
 # - `results/table1/breakdown.json`: curves, breakdowns and paired tests
 # - `results/table1/authors.json`: our summary of the first author's per-image errors
 # - If they are there, `results/table1/faces/`: error maps, and `results/table1/examples/`: best, median and worst faces

@@ -1,5 +1,6 @@
 """Packing of batches: exact, small, and without surprise."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -47,6 +48,24 @@ def test_a_face_travels_as_a_small_part_of_its_bits():
     batch = batches.pack([face] * 4)
     travels = sum(t.nbytes for name, t in batch.items() if name != "image")
     assert travels < 4 * ball.nbytes / 8 / 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_wrong_with_a_face_is_said_in_one_line(workers):
+    class Damaged:
+        def __len__(self) -> int:
+            return 10**9
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            raise VrnError(f"face {index} is damaged: write the shards again")
+
+    for get in (
+        lambda: next(batches.endless(Damaged(), 3, 0, 4, workers)),
+        lambda: batches.first(Damaged(), 4, 4, workers),
+    ):
+        with pytest.raises(VrnError) as said:
+            get()
+        assert re.fullmatch(r"face \d+ is damaged: write the shards again", str(said.value))
 
 
 def test_worker_processes_give_the_same_batches():

@@ -397,6 +397,18 @@ def test_modules_within_themselves_and_very_often(stored):
         convert.read(stored(tree))
 
 
+def test_a_small_file_that_uses_one_module_very_often_is_refused_before_weights_are_copied(
+    stored, monkeypatch
+):
+    tree = Layout().network(random_vrn(32, 12, 1, 1, 6))
+    up, low = (at(tree, f"8.2.1.{i}").fields["modules"] for i in (1, 2))
+    up[:] = up[:1] * len(up)
+    low[1:-1] = up[:1] * len(low[1:-1])  # all but the pooling and the enlargement
+    monkeypatch.setattr(torch7.Tensor, "array", lambda _: pytest.fail("weights were copied"))
+    with pytest.raises(VrnError, match=r"network.t7 is not a VRN: its convolutions have \d+ weights, more"):
+        convert.read(stored(tree))
+
+
 def test_an_outline_that_asks_for_a_giant_network_is_refused_before_it_is_built(stored):
     """Few modules in the file, but stacks times levels times modules of them in ours."""
     tree = small_tree()

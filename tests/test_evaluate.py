@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from vrnlib import evaluate, figures, networks
+from vrnlib import evaluate, figures, networks, provenance
 from vrnlib.databases import POSES_PER_FACE, SynthLP
 from vrnlib.errors import VrnError
 from vrnlib.params import profile
+from vrnlib.provenance import writable_folder
 
 
 class Oracle:
@@ -68,6 +69,32 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     assert not (tmp_path / "o").exists()
     with pytest.raises(VrnError, match="at least 2"):
         evaluate.evaluate(tmp_path / "none.safetensors", tmp_path / "o", faces=1)
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, smoke_checkpoint, monkeypatch):
+    monkeypatch.setattr(evaluate, "open_test_set", None)  # would fail
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(VrnError, match="cannot write to folder.*file' is not a folder; choose another"):
+            evaluate.evaluate(smoke_checkpoint, out, faces=2)
+    assert (tmp_path / "file").read_text() == "mine"
+    for name in ("workers", "seed"):
+        with pytest.raises(VrnError, match=f"{name} is -1"):
+            evaluate.evaluate(smoke_checkpoint, tmp_path / "o", faces=2, **{name: -1})
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_can_be_written_to_is_left_as_it_was(tmp_path, monkeypatch):
+    for folder in (tmp_path, tmp_path / "new" / "one"):
+        assert writable_folder(folder) == folder
+    assert not list(tmp_path.iterdir())
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(provenance.tempfile, "TemporaryFile", refuse)  # no mode keeps root out
+    with pytest.raises(VrnError, match="one': Permission denied; choose another"):
+        writable_folder(tmp_path / "new" / "one")
 
 
 def test_gallery_offline_says_so_and_leaves_nothing(tmp_path, smoke_checkpoint, monkeypatch, capsys):

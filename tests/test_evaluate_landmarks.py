@@ -67,3 +67,13 @@ def test_bad_requests(tmp_path: Path, given: dict[str, Any], message: str) -> No
     with pytest.raises(VrnError, match=message):
         evaluate_landmarks.evaluate(tmp_path / "out", tmp_path, **given)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_one_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_landmarks, "methods", None)  # would fail
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(VrnError, match="not a folder; choose another"):
+            evaluate_landmarks.evaluate(out, tmp_path)

@@ -164,3 +164,10 @@ def test_links_lead_to_the_same_place_from_everywhere(written: str, executed: st
     assert f'href="{html}"' in page(nb)
     export.relink_notebook(nb)
     assert nb.cells[0].source == f"[x]({executed})"
+
+
+def test_code_is_not_taken_for_links() -> None:
+    text = "[a](02_volumes.py)\n```python\ny = layers[0](x)\n```\n[b](02_volumes.py)"
+    nb = new_notebook(cells=[new_markdown_cell(text)])
+    export.relink_notebook(nb)
+    assert nb.cells[0].source == text.replace("](02", "](../../notebooks/02")

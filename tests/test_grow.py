@@ -85,6 +85,8 @@ def test_a_smaller_hourglass_works_inside_on_its_own_grid() -> None:
     "changes",
     [
         {"features": 12},
+        {"features": 16, "refine": 1},
+        {"features": 16, "refine": 3},
         {"features": 4},
         {"levels": 1},
         {"kind": "landmarks"},
@@ -93,11 +95,25 @@ def test_a_smaller_hourglass_works_inside_on_its_own_grid() -> None:
     ],
 )
 def test_what_cannot_grow_is_refused_and_left_as_it_was(changes: dict[str, object]) -> None:
-    large = build(replace(SMALL, **changes))
+    small = replace(SMALL, refine=2)
+    large = build(replace(small, **changes))
     before = {name: value.clone() for name, value in large.state_dict().items()}
     with pytest.raises(VrnError, match=r"cannot grow from .*features=8"):
-        grow(trained(SMALL), large)
+        grow(trained(small), large)
     assert all(torch.equal(value, before[name]) for name, value in large.state_dict().items())
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0)])
+@torch.no_grad()
+def test_a_refinement_that_only_one_has_is_left_out(before: int, after: int) -> None:
+    small = trained(replace(SMALL, refine=before))
+    large = build(replace(SMALL, features=16, refine=after)).eval()
+    grow(small, large)
+    parts = [nn.Sequential(m.stem, *m.stacks, m.head[0]).eval() for m in (small, large)]
+    mine, other = (part(images()) for part in parts)
+    assert torch.allclose(mine.repeat(1, 2, 1, 1), other, atol=1e-4 * float(mine.abs().max()))
+    if after:
+        assert not large.lateral.weight.any()  # it starts without effect
 
 
 def test_a_run_starts_from_the_file_of_a_smaller_network(tmp_path: Path) -> None:

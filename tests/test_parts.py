@@ -86,6 +86,18 @@ def test_what_has_no_detector_is_refused_by_name(tmp_path: Path, capsys: pytest.
     assert json.loads((tmp_path / "vrn" / "checkpoint.json").read_text())["params"]["detector"] == ""
 
 
+def test_only_a_detector_that_learned_in_the_run_is_taken_out_of_it(tmp_path: Path) -> None:
+    run(tmp_path / "guided", kind="guided", max_faces=8, guidance="detected")
+    parts.detector_run(tmp_path / "guided", tmp_path / "landmarks")
+    params = json.loads((tmp_path / "landmarks" / "checkpoint.json").read_text())["params"]
+    assert (params["kind"], params["detector"], params["guidance"]) == ("landmarks", "", "true")
+    detector = str(tmp_path / "guided" / "landmarks-smoke.safetensors")
+    run(tmp_path / "fixed", kind="guided", max_faces=8, detector=detector)
+    with pytest.raises(VrnError, match=f"fixed: its detector was given .*: take the file {detector}"):
+        parts.detector_run(tmp_path / "fixed", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_guided_by_detected_landmarks_it_learns_another_volume_and_leaves_a_fixed_detector_alone(
     tmp_path: Path,
 ) -> None:

@@ -145,6 +145,54 @@ def test_wrong_ground_truth_is_named(folders, tmp_path):
         score_meshes.to_image(np.asarray(mesh.vertices), "file", Truth(np.ones((2, 3)), np.eye(3)[:2]))
 
 
+@pytest.mark.parametrize("flip", [0x01, 0xFF])
+def test_any_damaged_byte_of_ground_truth_is_an_error_or_harmless(tmp_path, flip):
+    path = score_meshes.write_truth(tmp_path / "a.npz", truth_of(trimesh.creation.icosphere(1, radius=30)))
+    good, refused = path.read_bytes(), 0
+    for at in range(0, len(good), 3):
+        spoilt = bytearray(good)
+        spoilt[at] ^= flip
+        path.write_bytes(spoilt)
+        try:
+            score_meshes.read_truth(path)
+        except VrnError:
+            refused += 1
+    assert refused > len(good) / 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"points": np.full((3, 3), "x")}, "must be numbers, got <U1"),
+        ({"eyes": np.full((2, 3), True)}, "must be numbers, got .* and bool"),
+        ({"eyes": np.zeros((2, 2))}, r"eyes \(2, 3\), got"),
+        ({"height": np.array([100, 100])}, "height must be one finite number"),
+        ({"height": np.array(np.inf)}, "height must be one finite number"),
+        ({"yaw": np.array("left")}, "yaw must be one finite number, got <U4"),
+        ({"crop": np.array([1.0, 2.0])}, r"crop must be 3 finite numbers, got float64 of shape \(2,\)"),
+        ({"crop": np.array([0.0, 2.0, 3.0])}, "scale of crop.* must be positive, got 0"),
+    ],
+)
+def test_ground_truth_of_another_kind_is_named(tmp_path, wrong, message):
+    np.savez(tmp_path / "a.npz", **{"points": np.ones((3, 3)), "eyes": np.eye(3)[:2], **wrong})
+    with pytest.raises(VrnError, match=f"a.npz'.*{message}"):
+        score_meshes.read_truth(tmp_path / "a.npz")
+
+
+def test_wrong_triangles_are_a_row_that_says_so(tmp_path):
+    mesh = head()
+    vertices = np.asarray(mesh.vertices)
+    path = tmp_path / "a.npz"
+    for faces in ([["a", "b", "c"]], [[0, 1, 10**6]], np.zeros((4, 2))):
+        np.savez(path, vertices=vertices, faces=faces)
+        row = score_meshes.score_one("a", path, truth_of(mesh), "image", "surface")
+        assert row["status"] != "ok" and np.isnan(row["nme"])
+        assert score_meshes.score_one("a", path, truth_of(mesh), "image")["status"] == "ok"  # not needed
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 x\n")
+    row = score_meshes.score_one("a", tmp_path / "a.obj", truth_of(mesh), "image", "surface")
+    assert "damaged" in row["status"]
+
+
 def test_interrupted_evaluation_continues(folders, tmp_path, monkeypatch):
     meshes, truth = folders
     table = tmp_path / "t.csv"
@@ -202,6 +250,26 @@ def test_named_database_round_trip(tmp_path):
 def test_command_refuses_in_one_line():
     with pytest.raises(VrnError, match="--predictions"):
         evaluate(predictions=None, write_truth=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("size", 0), ("size", -5), ("size", 31), ("seed", -1), ("faces", -1)]
+)
+def test_numbers_that_make_no_sense_are_refused(folders, tmp_path, name, value):
+    with pytest.raises(VrnError, match=f"{name} is {value}: "):
+        evaluate(write_truth=tmp_path / "faces", database="synth-wild", **{name: value})
+    assert not (tmp_path / "faces").exists()
+    with pytest.raises(VrnError, match="workers is -1: "):
+        evaluate_meshes.evaluate_folder(folders[0], str(folders[1]), tmp_path / "out", workers=-1)
+
+
+def test_a_folder_that_cannot_be_one_is_refused(folders, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(VrnError, match="not a folder; choose another"):
+            evaluate_meshes.evaluate_folder(folders[0], str(folders[1]), out)
+        with pytest.raises(VrnError, match="not a folder; choose another"):
+            evaluate_meshes.export_truths("synth-lp", out, 1, 32, 0)
 
 
 def test_a_frozen_database_has_people_and_expressions(tmp_path):

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from vrnlib import batches, provenance
 from vrnlib.commands.data import write
 from vrnlib.databases import SynthLP
-from vrnlib.databases.shards import Shards, encode, write_shards
+from vrnlib.databases.shards import Shards, decode, encode, write_shards
 from vrnlib.errors import VrnError
 from vrnlib.runs import runs_of
 
@@ -309,6 +309,51 @@ def test_reader_names_what_is_wrong(tmp_path):
     provenance.write_json(folder / "index.json", index)
     with pytest.raises(VrnError, match="format vrn-shards-0"):
         Shards(folder)
+
+
+def members() -> dict[str, bytes]:
+    """The members of a sample by their endings."""
+    return {name.rsplit(".")[-1]: content for name, content in encode(Balls()[0], 0)}
+
+
+@pytest.mark.parametrize("kind", ["png", "npz", "json"])
+def test_any_damaged_byte_of_a_member_is_an_error_or_harmless(kind):
+    good, refused = members(), 0
+    for at in range(0, len(good[kind]), 3):
+        spoilt = bytearray(good[kind])
+        spoilt[at] ^= 0xFF
+        try:
+            decode({**good, kind: bytes(spoilt)}, "sample 0")
+        except VrnError:
+            refused += 1
+    assert refused > len(good[kind]) / 6
+    with pytest.raises(VrnError, match="sample 0 is damaged") as caught:
+        decode({**good, kind: b""}, "sample 0")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_runs_outside_the_volume_are_refused(runs):
+    # they would be written beyond the end of the memory
+    good = members()
+    for facts, message in (
+        ({"depth": 4}, "runs outside the volume"),
+        ({"size": 8}, "no image of 8 x 8"),
+        ({"size": 10**9}, "no image"),
+    ):
+        changed = json.dumps({**json.loads(good["json"]), **facts}).encode()
+        with pytest.raises(VrnError, match=message):
+            decode({**good, "json": changed}, "sample 0", runs)
+    column, begin, end = runs_of(Balls()[0]["volume"])
+    for parts, message in (
+        ((column - 10**6, begin, end), "runs outside"),
+        ((column, begin[1:], end), "different lengths"),
+        ((column, begin.astype("U8"), end), "not whole numbers"),
+    ):
+        packed = io.BytesIO()
+        np.savez(packed, **dict(zip(("column", "begin", "end"), parts, strict=True)))
+        with pytest.raises(VrnError, match=message):
+            decode({**good, "npz": packed.getvalue()}, "sample 0", runs)
 
 
 @pytest.mark.parametrize("name", ["count", "per_shard", "workers"])

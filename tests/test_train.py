@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vrnlib import batches, loss, networks
+from vrnlib import batches, checkpoint, loss, networks
 from vrnlib.checkpoint import State, read_log
 from vrnlib.commands.train import gather
 from vrnlib.databases import SynthLP
@@ -31,7 +31,7 @@ from vrnlib.networks import VRN, Architecture, Heads, enlarge
 from vrnlib.objective import inputs, losses, validate
 from vrnlib.params import PROFILES
 from vrnlib.recipe import EPOCH
-from vrnlib.train import TrainParams, learning_rate, main, train
+from vrnlib.train import TrainParams, learning_rate, main, make_fabric, train
 
 QUIET: dict[str, Any] = {
     "threads": 1, "workers": 0, "log_steps": 5, "validation_faces": 8, "precision": "32-true",
@@ -59,7 +59,8 @@ class Balls:
         angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
         landmarks = np.stack([x + 6 * np.cos(angles), y + 6 * np.sin(angles)], 1).astype(np.float32)
         volume = inside.astype(np.uint8).transpose(2, 0, 1)
-        return {"image": image, "volume": volume, "landmarks": landmarks}
+        eyes = np.array([[x - 6, y, 0], [x + 6, y, 0]], np.float32)
+        return {"image": image, "volume": volume, "landmarks": landmarks, "eyes": eyes}
 
 
 def run(out: Path, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -217,6 +218,9 @@ def test_words_of_the_command_line_become_parameters() -> None:
     assert (params.kind, params.max_minutes, params.max_faces) == ("guided", 2.0, 30612)
     assert (params.learning_rate, params.lr_drop) == (3e-4, (0.5,))
     assert gather("guided", "paper", *words[1:]).modules == 4
+    short = gather("vrn", "laptop", "synth-lp", None, 1000, None, "laptop", [])
+    rates = [learning_rate(short, State(position=n)) for n in (0, 59, 60, 999)]
+    assert rates == pytest.approx([4e-4, 4e-4, 2e-4, 4e-4 / 2**7])
     assert gather("vrn", "paper", *words[1:]).modules == 3
     for wrong, message in [
         (("gided", *words), "unknown network 'gided' .did you mean 'guided'"),
@@ -224,6 +228,8 @@ def test_words_of_the_command_line_become_parameters() -> None:
         (("vrn", "smoke", "synth-lp", None, 5, 5.0, "laptop", []), "two words for one thing"),
         (("vrn", "smoke", "synth-lp", None, 5, None, "2017", []), "unknown recipe '2017'"),
         (("vrn", "smoke", "synth-lp", None, 5, None, "laptop", ["kind=guided"]), "without -p"),
+        (("vrn", "smoke", "synth-lp", None, None, float("nan"), "laptop", []), "positive number"),
+        (("vrn", "smoke", "synth-lp", float("inf"), None, None, "laptop", []), "positive and finite"),
         (("vrn", "smoke", "synth-lp", None, 5, None, "laptop", ["learning_rat=1"]), "did you mean"),
     ]:
         with pytest.raises(VrnError, match=message):
@@ -239,6 +245,19 @@ def test_estimate_counts_what_the_released_network_costs() -> None:
     assert cost.faces_per_second is None
     lines = "\n".join(cost.lines(params, processes=2, tflops=cost.step / 1e12))
     assert "3 faces at once" in lines and "2.0 faces/s, 8.50 hours an epoch" in lines
+    for processes, message in ((4, "cannot be cut into 4 equal pieces"), (0, "at least one process")):
+        with pytest.raises(VrnError, match=message):
+            estimate(params, steps=0, processes=processes)
+
+
+def test_estimate_leaves_out_a_detector_that_does_not_learn(tmp_path: Path) -> None:
+    params = TrainParams.of("smoke", kind="guided", max_faces=8)
+    detector = networks.build(replace(params.architecture, kind="landmarks"))
+    file = networks.save(detector, tmp_path / "detector.safetensors", {})
+    both, volume = (estimate(p, steps=1) for p in (params, replace(params, detector=str(file))))
+    alone = estimate(replace(params, kind="landmarks"), steps=0)
+    assert both.step - volume.step == pytest.approx(alone.step, rel=0.05)
+    assert volume.faces_per_second > 0
 
 
 def test_learning_rate_drops_at_fractions_and_at_numbers_of_faces() -> None:
@@ -320,10 +339,14 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
 def test_kept_batches_change_no_result_and_leave_no_path_in_the_record(tmp_path: Path) -> None:
     run(tmp_path / "plain", max_faces=24)
     for out in ("first", "second"):
-        run(tmp_path / out, max_faces=24, keep=str(tmp_path / "kept"))
+        run(tmp_path / out, max_faces=24, data_tag="balls", keep=str(tmp_path / "kept"))
         assert same(tmp_path / "plain", tmp_path / out)
         assert "kept" not in "".join(p.read_text() for p in (tmp_path / out).glob("*.json*"))
     assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 6
+    run(tmp_path / "other", max_faces=24, data_tag="others", keep=str(tmp_path / "kept"))
+    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 12
+    with pytest.raises(VrnError, match="name it with data_tag"):
+        run(tmp_path / "third", max_faces=24, keep=str(tmp_path / "kept"))
 
 
 @pytest.mark.parametrize("kind", ["multitask", "guided", "landmarks"])
@@ -479,7 +502,56 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     first = run(tmp_path, max_faces=8)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     assert run(tmp_path, max_faces=8) == first
+    assert run(tmp_path, max_faces=8, learning_rate=1.0) == first  # there is nothing left to learn with it
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_one_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(VrnError, match="file"):
+            run(out, max_faces=8)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_keeps_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, max_faces=8)
+    good = weights(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "to_bytes", full)
+    with pytest.raises(VrnError, match=r"No space left on device\): make room"):
+        run(tmp_path, max_faces=40)
+    assert all(torch.equal(value, good[name]) for name, value in weights(tmp_path).items())
+
+
+def test_what_changes_in_a_run_is_said(tmp_path: Path) -> None:
+    run(tmp_path, max_faces=8)
+    params, said = TrainParams.of("smoke", **QUIET, max_faces=12, learning_rate=3e-4), []
+    data = Balls(params.size, params.depth, 0)
+    train(params, tmp_path, dataset=data, validation=data, say=said.append)
+    assert "learning_rate is 0.0003 from here on, it was 0.0001" in said
+
+
+def test_data_shown_names_each_data_once() -> None:
+    rows = [("a", 100), ("a", 200), ("b", 300), ("b", 450)]
+    log = [{"event": "train", "data": data, "faces": faces} for data, faces in rows]
+    assert checkpoint.data_shown([{"event": "phase"}, *log]) == "a for 200 faces, then b"
+    assert checkpoint.data_shown(log[2:]) == "b"
+    assert checkpoint.data_shown([]) == "nothing"
+
+
+@pytest.mark.parametrize("more", [{}, {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "interactive"}])
+def test_an_allocation_without_srun_is_said_instead_of_waited_for(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", **more}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(VrnError, match=r"4 tasks .* srun"):
+        make_fabric("32-true")
 
 
 @pytest.mark.parametrize("changes", [{"features": 8}, {"wiring": "skip"}, {"depth": 32}, {"seed": 5}])
@@ -504,7 +576,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_checkpoint(tmp_path: Path) -
     model, data = VRN.of_profile(PROFILES["smoke"]), Balls(params.size, params.depth, 0)
     with torch.no_grad():
         model.head[1].bias.fill_(float("nan"))
-    with pytest.raises(VrnError, match=r"became nan at step 1;.*lower learning rate"):
+    with pytest.raises(VrnError, match=r"became nan at step 1; nothing was saved yet.*lower learning rate"):
         train(params, tmp_path / "other", model=model, dataset=data, validation=data, say=lambda line: None)
     with pytest.raises(VrnError, match=r"became (nan|inf)|not written"):
         run(tmp_path, max_faces=400, learning_rate=1e30)

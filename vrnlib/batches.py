@@ -10,6 +10,7 @@ import hashlib
 import json
 import signal
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +151,24 @@ def endless(
 def _until_closed(stream: Iterator[dict[str, Tensor]]) -> Generator[dict[str, Tensor], None, None]:
     # The workers have started already; they end when their iterator goes, which a cycle of references or a
     # kept traceback could put off for ever.
-    yield from stream
+    with _own_words():
+        yield from stream
+
+
+@contextmanager
+def _own_words() -> Iterator[None]:
+    # An error of a data worker arrives with its traceback in the message; what it says stands at the end.
+    try:
+        yield
+    except VrnError as error:
+        raise VrnError(str(error).rpartition("VrnError: ")[2].strip()) from None
 
 
 def first(dataset: Any, count: int, batch_size: int, workers: int) -> list[dict[str, Tensor]]:
     """The first `count` samples in their own order, as batches of `pack`."""
     numbers = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-    return list(_loader(dataset, numbers, workers))
+    with _own_words():
+        return list(_loader(dataset, numbers, workers))
 
 
 def _loader(dataset: Any, order: Any, workers: int) -> DataLoader[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -81,6 +81,18 @@ def save_checkpoint(
     VrnError
         A weight is not finite (the former checkpoint stays), or the folder cannot be written to.
     """
+    try:
+        _write(out, params, model, optimiser, state)
+    except OSError as error:
+        raise VrnError(
+            f"cannot write the checkpoint to {out} ({error.strerror or error}): make room there and give the "
+            "same command again; the former checkpoint is kept"
+        ) from error
+
+
+def _write(
+    out: Path, params: dict[str, Any], model: Network, optimiser: torch.optim.Optimizer, state: State
+) -> None:
     folder = out / "checkpoint"
     files = {part: f"{part}-{state.step:07d}.safetensors" for part in ("model", "optimiser")}
     meta = {"profile": params["profile"], "size": params["size"], "run": out.name, "step": state.step}
@@ -182,6 +194,16 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
+
+
+def data_shown(log: Sequence[Mapping[str, Any]]) -> str:
+    """What data a run was shown, from its log: ``synth-lp-1 for 102,264 faces, then synth-lp-2``."""
+    until: dict[str, int] = {}
+    for row in log:
+        if row["event"] == "train":
+            until[row["data"]] = row["faces"]
+    *former, last = until or ["nothing"]
+    return "".join(f"{name} for {until[name]:,} faces, then " for name in former) + last
 
 
 @contextmanager

@@ -192,7 +192,12 @@ def run(
         list[str] | None, typer.Option("--parameter", "-p", help="key=value, repeatable.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; default: results/.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for the results; default: results/, or one under build/runs/ where a parameter "
+            "differs from the notebook's.",
+            show_default=False,
+        ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every notebook, in order.")] = False,
     force: Annotated[bool, typer.Option(help="Run again what is up to date.")] = False,

@@ -82,12 +82,14 @@ def read(path: str | Path) -> Conversion:
     Raises
     ------
     VrnError : `torch7.load` refuses the file, or it is not a VRN: the message says at which module, what was
-        expected and what was found. "module 8.2.1" is ``model:get(8):get(2):get(1)`` in Torch7.
+        expected and what was found. "module 8.2.1" is ``model:get(8):get(2):get(1)`` in Torch7. Or the file
+        is too small for the weights of its layers.
     """
     file = torch7.load(path)
     stored = Stored(file)
     with torch.device("meta"):  # shapes only: every weight comes from the file
         model = VRN(**architecture(stored))
+    _check_size(file, model)
     state: dict[str, Tensor] = {
         name: torch.zeros((), dtype=torch.long)
         for name in model.state_dict()
@@ -96,6 +98,17 @@ def read(path: str | Path) -> Conversion:
     _match(_ours(model), stored.steps, stored, state)
     model.load_state_dict(state, assign=True)
     return Conversion(model.eval(), _meta(file, model, stored), _summary(file, model, stored))
+
+
+def _check_size(file: T7File, model: VRN) -> None:
+    """A small file may use one module very often, and each use would be a copy of its weights."""
+    # biases and affine parts may be missing; two bytes, a Half, are the smallest real number
+    weights = sum(p.numel() for p in model.parameters() if p.ndim > 1)
+    if 2 * weights > file.size:
+        raise VrnError(
+            f"{file.path} is not a VRN: its convolutions have {weights} weights, more than its {file.size} "
+            "bytes can hold: fetch it again, or save the network without layers that share weights"
+        )
 
 
 # ---- our network as steps, and both walked together

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vrnlib import networks
 from vrnlib.objective import losses
 from vrnlib.recipe import EPOCH, TrainParams, bf16_is_fast
+from vrnlib.weights import read_detector
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,19 @@ class Cost:
         return out
 
 
-def estimate(params: TrainParams, steps: int = 2) -> Cost:
-    """Count one training step of these parameters, and time `steps` of them here (0: none)."""
-    architecture, size = params.architecture, params.size
+def estimate(params: TrainParams, steps: int = 2, processes: int = 1) -> Cost:
+    """Count one training step of these parameters, and time `steps` of them here (0: none), with as many
+    faces at once as one of so many processes would take.
+
+    Raises
+    ------
+    VrnError
+        The batch cannot be cut evenly, or the detector cannot be used.
+    """
+    piece = params.share(processes) // params.accumulate
+    size = params.size
     with torch.device("meta"):
-        model = networks.build(architecture).to(memory_format=torch.channels_last)
+        model = _network(params)
         one, two = (_faces(params, n, "meta") for n in (1, 2))
         with FlopCounterMode(display=False) as forward, torch.no_grad():
             _step(model, one)
@@ -85,7 +94,7 @@ def estimate(params: TrainParams, steps: int = 2) -> Cost:
     count = networks.parameter_count(model)
     speed, device = None, "cuda" if torch.cuda.is_available() else "cpu"
     if steps:
-        speed = _measured(params, steps, device)
+        speed = _measured(params, steps, device, piece)
     name = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     return Cost(
         count,
@@ -128,13 +137,21 @@ def _saved_bytes(model: networks.Network) -> Iterator[list[int]]:
         yield total
 
 
-def _measured(params: TrainParams, steps: int, device: str) -> float:
+def _network(params: TrainParams) -> networks.Network:
+    # on PyTorch's default device
+    model = networks.build(params.architecture).to(memory_format=torch.channels_last)
+    if isinstance(model, networks.Guided) and params.detector:
+        model.fix_detector(read_detector(params.detector, model)[0])
+    return model
+
+
+def _measured(params: TrainParams, steps: int, device: str, piece: int) -> float:
     if params.threads:
         torch.set_num_threads(params.threads)
-    model = networks.build(params.architecture).to(device, memory_format=torch.channels_last).train()
+    model = _network(params).to(device).train()
     optimiser = torch.optim.RMSprop(model.parameters(), lr=1e-4)
     half = params.precision == "bf16-mixed" or (params.precision == "auto" and bf16_is_fast())
-    faces = _faces(params, params.batch_size, device)
+    faces = _faces(params, piece, device)
     began = 0.0
     for number in range(steps + 1):
         if number == 1:  # the first is for warming up
@@ -144,7 +161,7 @@ def _measured(params: TrainParams, steps: int, device: str) -> float:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return steps * params.batch_size / (_now(device) - began)
+    return steps * piece / (_now(device) - began)
 
 
 def _now(device: str) -> float:

@@ -26,7 +26,8 @@ import numpy as np
 from vrnlib import metrics, scores
 from vrnlib.databases.testsets import NAMES, open_test_set
 from vrnlib.errors import VrnError
-from vrnlib.provenance import collect, replacing, write_json
+from vrnlib.evaluate_meshes import not_negative
+from vrnlib.provenance import collect, replacing, writable_folder, write_json
 
 TEST_SEED = 2_000_003
 """Training uses seed 0 (and three seeds later), validation 1,000,003."""
@@ -113,16 +114,18 @@ def evaluate(
 
     Raises
     ------
-    VrnError : the checkpoint can't be read, fewer than 2 faces are asked for, or an unknown correspondence.
+    VrnError : the checkpoint can't be read, `out` can't be written to, fewer than 2 faces are asked for, a
+    negative seed or number of workers, or an unknown correspondence.
     """
     from vrnlib.reconstruct import load_network
 
     if faces < 2 and (faces or database == "synth-lp"):
         raise VrnError(f"an interval needs at least 2 faces, got {faces}")
+    not_negative(seed=seed, workers=workers)
     if correspondence not in metrics.CORRESPONDENCES:
         known = ", ".join(metrics.CORRESPONDENCES)
         raise VrnError(f"unknown correspondence '{correspondence}': use {known}")
-    start, out = time.perf_counter(), Path(out)
+    start, out = time.perf_counter(), writable_folder(out)
     network = load_network(network_path)  # a damaged one is refused here, once
     test = open_test_set(database, network.size, network.model.architecture.depth, faces, seed)
     indices = test.indices
@@ -152,7 +155,6 @@ def evaluate(
         "network": Path(network_path).name,
         "training": network.meta,
     }
-    out.mkdir(parents=True, exist_ok=True)
     with (
         replacing(out / "errors.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

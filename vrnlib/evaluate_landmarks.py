@@ -32,7 +32,7 @@ from vrnlib.detect.interface import Box
 from vrnlib.errors import VrnError
 from vrnlib.evaluate import TEST_SEED
 from vrnlib.landmarks import decode, landmark_error
-from vrnlib.provenance import collect, replacing, write_json
+from vrnlib.provenance import collect, replacing, writable_folder, write_json
 
 INNER = slice(17, 68)
 """All but the jaw."""
@@ -101,11 +101,11 @@ def evaluate(
 
     Raises
     ------
-    VrnError : fewer than 2 faces, an unknown database, a damaged checkpoint.
+    VrnError : fewer than 2 faces, an unknown database, a damaged checkpoint, or `out` can't be written to.
     """
     if faces < 2:
         raise VrnError(f"an interval needs at least 2 faces, got {faces}")
-    started, out = time.perf_counter(), Path(out)
+    started, out = time.perf_counter(), writable_folder(out)
     asked = methods(checkpoints)
     rows: list[dict[str, Any]] = []
     for database in databases:
@@ -136,7 +136,6 @@ def evaluate(
                 "inner": scores.summary([r["inner"] for r in mine], groups=people),
                 "by_yaw": scores.by_yaw(values, [r["yaw"] for r in mine], groups=people),
             }
-    out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "errors.csv") as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -16,8 +16,18 @@ from vrnlib import score_meshes, scores
 from vrnlib.databases.testsets import NAMES, open_test_set
 from vrnlib.errors import VrnError, did_you_mean
 from vrnlib.params import depth_of
-from vrnlib.provenance import collect, read_json, replacing, write_json
+from vrnlib.provenance import collect, read_json, replacing, writable_folder, write_json
 from vrnlib.score_meshes import Truth, sample_truth
+
+SMALLEST = 32
+"""Side of the smallest images, pixels: that of the profile ``smoke``."""
+
+
+def not_negative(**numbers: int) -> None:
+    """VrnError that names the first of these numbers that is below 0."""
+    for name, value in numbers.items():
+        if value < 0:
+            raise VrnError(f"{name} is {value}: it must be 0 or more")
 
 
 def open_truths(
@@ -27,6 +37,11 @@ def open_truths(
 
     `database` is a name (see `vrnlib.databases.testsets` for which samples `faces` means) or a folder of NPZ
     files (see `vrnlib.score_meshes`), which is taken whole.
+
+    Raises
+    ------
+    VrnError : neither of them, a folder without ground truth, images smaller than `SMALLEST`, or a negative
+    number of faces or seed.
     """
     if Path(database).is_dir():
         return score_meshes.folder_truths(database), None
@@ -34,6 +49,9 @@ def open_truths(
         hint = did_you_mean(database, NAMES)
         raise VrnError(f"'{database}' is neither a folder of ground truth nor a database{hint}: known are "
                        f"{', '.join(NAMES)}")  # fmt: skip
+    not_negative(faces=faces, seed=seed)
+    if size < SMALLEST:
+        raise VrnError(f"size is {size}: images need at least {SMALLEST} pixels a side")
     test, lock = open_test_set(database, size, depth_of(size), faces, seed), threading.Lock()
     prefix = f"{database}-{seed}" if database == "synth-lp" else database
 
@@ -53,12 +71,13 @@ def export_truths(database: str, folder: str | Path, faces: int, size: int, seed
     """Write NAME.npz (ground truth) and NAME.png (image to reconstruct) of each face; returns how many."""
     from PIL import Image
 
+    folder = writable_folder(folder)
     truths, image = open_truths(database, faces, size, seed)
     if image is None:
         raise VrnError(f"'{database}' is a folder of ground truth already")
     for name, truth in truths.items():
-        score_meshes.write_truth(Path(folder) / f"{name}.npz", truth())
-        with replacing(Path(folder) / f"{name}.png") as temporary:
+        score_meshes.write_truth(folder / f"{name}.npz", truth())
+        with replacing(folder / f"{name}.png") as temporary:
             Image.fromarray(image(name)).save(temporary)
     return len(truths)
 
@@ -121,9 +140,11 @@ def evaluate_folder(
 
     Raises
     ------
-    VrnError : see `score_meshes.score_all`; or `out` holds an evaluation with other settings.
+    VrnError : see `open_truths` and `score_meshes.score_all`; `out` can't be written to, or holds an
+    evaluation with other settings; a negative number of workers.
     """
-    start, out = time.perf_counter(), Path(out)
+    not_negative(workers=workers)
+    start, out = time.perf_counter(), writable_folder(out)
     meshes = score_meshes.predictions(predictions)
     truths, _ = open_truths(database, faces, size, seed)
     named = {"faces": faces, "size": size, "seed": seed} if database in NAMES else {}

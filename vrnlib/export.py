@@ -145,6 +145,10 @@ def relink_notebook(nb: Any) -> None:
     """Apply `relink` to the markdown links and HTML attributes of an executed notebook, in place."""
 
     def markdown(text: str) -> str:
+        parts = re.split(r"(```.*?```)", text, flags=re.DOTALL)  # code is left as it is
+        return "".join(links(part) if k % 2 == 0 else part for k, part in enumerate(parts))
+
+    def links(text: str) -> str:
         text = re.sub(r"(\]\()([^)\s]+)", lambda m: m[1] + relink(m[2], False), text)
         return re.sub(r'(\b(?:href|src)=")([^"]*)', lambda m: m[1] + relink(m[2], False), text)
 

@@ -3,7 +3,7 @@
     python -m vrnlib.gallery --out results/figures/photographs.png
     python -m vrnlib.gallery --figure8 --fetch      # the review's Figure 8, see `vrnlib.figure8`
 
-Two photographs ship with scikit-image and matplotlib. Three more (portraits by the US government) lie in the
+Two photographs ship with scikit-image and matplotlib. Four more (portraits by the US government) lie in the
 source distribution of the package face_recognition, which is fetched through pip when `--fetch` is given;
 without it, or offline, they are left out.
 """

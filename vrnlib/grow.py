@@ -37,7 +37,8 @@ def grow(source: Network, target: Network, seed: int = 0) -> None:
 
     Parameters
     ----------
-    source, target : networks of one kind and wiring; the widths of `target` are whole multiples.
+    source, target : networks of one kind and wiring; the widths of `target` are whole multiples, and if both
+        have a refinement, it has as many modules.
     seed : of the random shares.
 
     Raises
@@ -52,10 +53,11 @@ def grow(source: Network, target: Network, seed: int = 0) -> None:
     stems = [a.stem or a.features // 4 for a in (large, small)]
     larger = large.modules >= small.modules and large.levels >= small.levels
     whole = large.features % small.features == 0 and stems[0] * small.features == stems[1] * large.features
-    if same != large or not larger or not whole:
+    refined = small.refine == large.refine or 0 in (small.refine, large.refine)
+    if same != large or not larger or not whole or not refined:
         raise VrnError(
             f"{large} cannot grow from {small}: kind, wiring, stacks and input must be the same, features "
-            "and stem the same multiple, modules and levels no fewer"
+            "and stem the same multiple, modules and levels no fewer, refine the same or 0"
         )
     generator = torch.Generator().manual_seed(seed)
     heads = {id(m.head[-1]) for m in target.modules() if hasattr(m, "head")}

@@ -105,7 +105,8 @@ def validate(
     -------
     dict
         ``loss`` as in training; ``iou`` at probability 0.5; ``nme`` (Eq. 2, every 8th point, a volume without
-        surface left out; None if that is all of them); ``landmark_error`` over the interocular distance.
+        surface left out; None if that is all of them); ``landmark_error`` over the interocular distance,
+        if the batches hold `eyes`.
         Of VRN-Guided, ``iou`` and ``nme`` are those with detected landmarks, ``iou_true_landmarks`` is with
         the true ones.
     """
@@ -124,10 +125,9 @@ def validate(
                 heads = model.heads(image)
                 taught = model.heads(image, landmarks) if a.kind == "guided" else heads
             add("loss", [_plain_loss(taught, volume, landmarks, a)] * len(image))
-            if heads.heatmaps is not None and landmarks is not None:
+            if heads.heatmaps is not None and landmarks is not None and "eyes" in batch:
                 found, _ = decode(heads.heatmaps, image.shape[-1])
-                eyes = batch["eyes"].to(device) if "eyes" in batch else None
-                add("landmark_error", landmark_error(found, landmarks, eyes))
+                add("landmark_error", landmark_error(found, landmarks, batch["eyes"].to(device)))
             if heads.volume is not None:
                 truth = volume.cpu().numpy()
                 logits = enlarge(heads.volume.float(), volume.shape[2:]).cpu()

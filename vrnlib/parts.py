@@ -38,7 +38,8 @@ def detector_run(guided: str | Path, out: str | Path) -> None:
     Raises
     ------
     VrnError
-        `guided` holds no run of VRN-Guided, or `out` holds one already.
+        `guided` holds no run of VRN-Guided, or its detector was given and did not learn; or `out` holds a run
+        already.
     """
     guided, out = Path(guided), Path(out)
     if has_checkpoint(out):
@@ -49,6 +50,10 @@ def detector_run(guided: str | Path, out: str | Path) -> None:
     params = strict(TrainParams, content, f"{guided}/checkpoint.json")
     if params.kind != "guided":
         raise VrnError(f"{guided} holds a run of kind {params.kind}: only a guided one has a detector inside")
+    if params.detector:
+        raise VrnError(
+            f"{guided}: its detector was given and is not trained here: take the file {params.detector}"
+        )
     model: Any = networks.build(params.architecture)
     optimiser = torch.optim.RMSprop(model.parameters(), lr=params.learning_rate)
     _, state = load_checkpoint(guided, model, optimiser)
@@ -66,7 +71,8 @@ def detector_run(guided: str | Path, out: str | Path) -> None:
     log = Log(out / "log.jsonl", state, "", resuming=False)
     log.write("phase", changed={"kind": ["guided", "landmarks"]}, source=guided.name)
     log.close()
-    save_checkpoint(out, asdict(replace(params, kind="landmarks")), detector, part, state)
+    params = replace(params, kind="landmarks", guidance="true")  # there is nothing to guide
+    save_checkpoint(out, asdict(params), detector, part, state)
 
 
 def join(guided: str | Path, detector: str | Path, out: str | Path) -> None:

@@ -211,6 +211,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def writable_folder(path: str | Path) -> Path:
+    """`path`, if files can be written there: asked before the work whose result would be lost.
+
+    Nothing is left behind, not even the folder: where it is missing, the nearest one above is tried.
+
+    Raises
+    ------
+    VrnError
+        If it is a file or below one, or the folder can't be written to.
+    """
+    path = Path(path)
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = error.strerror if there.is_dir() else f"'{there}' is not a folder"
+        raise VrnError(f"cannot write to folder '{path}': {why}; choose another") from error
+    return path
+
+
 def write_json(path: str | Path, value: Any) -> Path:
     """Write `value` (see `plain`) as indented JSON, atomically; return the path."""
     with replacing(path) as temporary:

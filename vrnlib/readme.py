@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vrnlib.checkpoint import data_shown, read_log
 from vrnlib.errors import VrnError
 from vrnlib.provenance import project_folder, read_json, replacing
 from vrnlib.table1.entrants import LABELS
@@ -45,9 +46,10 @@ def nme(results: Path) -> str:
     for band, floor in zip(scores["by_yaw"], scores["floor_by_yaw"], strict=True):
         rows += row(f"yaw {band['low']:.0f} to {band['high']:.0f} degrees", band, floor)
     t = scores["training"]
+    shown = data_shown(read_log(results / "runs" / "vrn-laptop" / "log.jsonl"))
     return (
-        f"{head}{rows}\nProfile `{t.get('profile')}`, data `{scores['data']}`, test seed {scores['seed']}, "
-        f"trained on {t.get('faces', 0):,} drawn faces in {t.get('minutes', 0):.0f} minutes; "
+        f"{head}{rows}\nProfile `{t.get('profile')}`, tested on `{scores['data']}` (seed {scores['seed']}), "
+        f"trained on {t.get('faces', 0):,} drawn faces ({shown}) in {t.get('minutes', 0):.0f} minutes; "
         f"volume IoU {scores['iou']['mean']:.3f}. The last column is the error of the true volume: what "
         "voxels, and the far side of a profile that the volume cuts off, cost a perfect network. From "
         "`results/evaluation/vrn-laptop/`."
@@ -97,7 +99,8 @@ def table1(results: Path) -> str:
         lines.append(f"- {words}: {', '.join(verdicts)}.")
     lines.append(
         f"\nProfile `{content['profile']}`, {content['faces']} faces a database. Intervals, the second table "
-        "after rigid alignment, what the verdicts mean and more methods: `results/table1/table1.md`."
+        "after rigid alignment and what the verdicts mean: `results/table1/table1.md`; more methods: "
+        "notebook 08."
     )
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,13 @@ PAPER: dict[str, Any] = {
 }
 """The recipe of Jackson et al. 2017, Sec. 3.5: RMSProp, 1e-4, after 40 epochs 1e-5. When the training ended
 it does not say: 50 epochs are ours. Its augmentation is `vrnlib.databases.Augmentation`, always."""
+
+LAPTOP: dict[str, Any] = {
+    "learning_rate": 4e-4,
+    "lr_drop": (0.06, 0.5, 0.7, 0.8, 0.88, 0.94, 0.98),
+    "lr_drop_factor": 0.5,
+}
+"""The recipe of a short run: larger steps, halved at these parts of it, so that it ends at rest."""
 
 FIXED = (
     "kind",
@@ -164,8 +172,8 @@ class TrainParams:
                 n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, (int, float))
             ]
             zero_is_good = field.name in ("seed", "validation_seed", "workers", "refine", "nme_faces")
-            if not all(n > 0 or (n == 0 and zero_is_good) for n in numbers):
-                raise VrnError(f"training parameters: {field.name} = {value}, it must be positive")
+            if not all(math.isfinite(n) and (n > 0 or (n == 0 and zero_is_good)) for n in numbers):
+                raise VrnError(f"training parameters: {field.name} = {value}, it must be positive and finite")
         if self.detector and self.kind != "guided":
             raise VrnError(f"training parameters: detector is for guided networks, this is {self.kind}")
 
@@ -186,6 +194,8 @@ class TrainParams:
             The batch cannot be cut evenly.
         """
         pieces = processes * self.accumulate
+        if processes < 1:
+            raise VrnError(f"a batch needs at least one process, not {processes}")
         if self.batch_size % pieces:
             raise VrnError(
                 f"a batch of {self.batch_size} cannot be cut into {pieces} equal pieces ({processes} "

@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def read_truth(path: Path) -> Truth:
 
     Raises
     ------
-    VrnError : not an NPZ, without `points` or `eyes`, of a wrong shape, or not finite.
+    VrnError : not an NPZ, without `points` or `eyes`, of a wrong shape, not numbers, or not finite.
     """
     content = _npz(path)
     for key, shape in (("points", "(P, 3)"), ("eyes", "(2, 3)")):
@@ -76,18 +75,39 @@ def read_truth(path: Path) -> Truth:
         raise VrnError(
             f"'{path}': points must be (P, 3) and eyes (2, 3), got {points.shape} and {eyes.shape}"
         )
+    if not (_numeric(points) and _numeric(eyes)):
+        raise VrnError(f"'{path}': points and eyes must be numbers, got {points.dtype} and {eyes.dtype}")
     if not (np.isfinite(points).all() and np.isfinite(eyes).all()):
         raise VrnError(f"'{path}' holds NaN or infinite coordinates")
-    crop = content.get("crop")
+    height, crop, yaw = (
+        _few(path, content, key, count) for key, count in (("height", 1), ("crop", 3), ("yaw", 1))
+    )
+    if crop and crop[0] <= 0:
+        raise VrnError(f"'{path}': the scale of crop, its first number, must be positive, got {crop[0]:g}")
     return Truth(
         points.astype(np.float64),
         eyes.astype(np.float64),
-        int(content["height"]) if "height" in content else None,
-        tuple(float(c) for c in crop.ravel()) if crop is not None else None,  # type: ignore[arg-type]
-        float(content["yaw"]) if "yaw" in content else None,
+        int(height[0]) if height else None,
+        crop,  # type: ignore[arg-type]
+        yaw[0] if yaw else None,
         str(content.get("identity", "")),
         str(content.get("expression", "")),
     )
+
+
+def _numeric(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iuf"
+
+
+def _few(path: Path, content: Mapping[str, np.ndarray], key: str, count: int) -> tuple[float, ...] | None:
+    # An optional array of so many numbers.
+    if key not in content:
+        return None
+    array = content[key]
+    if array.size != count or not _numeric(array) or not np.isfinite(array).all():
+        what = "one finite number" if count == 1 else f"{count} finite numbers"
+        raise VrnError(f"'{path}': {key} must be {what}, got {array.dtype} of shape {array.shape}")
+    return tuple(array.astype(np.float64).ravel().tolist())
 
 
 def folder_truths(folder: str | Path) -> dict[str, Callable[[], Truth]]:
@@ -125,17 +145,22 @@ def _npz(path: Path, data: bytes | None = None) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(data) if data is not None else path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise VrnError(f"cannot read '{path}': it is not an NPZ file of plain arrays") from error
+    except Exception as error:  # zlib, zipfile and the reader of headers each fail in ways of their own
+        raise VrnError(
+            f"cannot read '{path}': it is not an NPZ file of plain arrays, or it is damaged"
+        ) from error
 
 
-def read_mesh(path: Path, data: bytes | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vertices (V, 3) float64 as stored, and triangles (F, 3) int or None (an OBJ's are read by `trimesh`
-    only when the evaluation needs them: see `read_faces`).
+def read_mesh(
+    path: Path, data: bytes | None = None, triangles: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertices (V, 3) float64 as stored, and triangles (F, 3) or None. An OBJ's are read with `triangles`
+    only: that is slow.
 
     Raises
     ------
-    VrnError : another format, a damaged file, no vertices, NaN or infinite coordinates.
+    VrnError : another format, a damaged file, no vertices, NaN or infinite coordinates; with `triangles`,
+    some that are not numbers.
     """
     kind = path.suffix.lower()
     if kind not in FORMATS:
@@ -148,7 +173,7 @@ def read_mesh(path: Path, data: bytes | None = None) -> tuple[np.ndarray, np.nda
             if "vertices" not in content:
                 raise VrnError(f"'{path}' has no array 'vertices' (V, 3)")
             vertices, faces = np.asarray(content["vertices"], np.float64), content.get("faces")
-        elif kind == ".obj":
+        elif kind == ".obj" and not triangles:
             rows = [line.split()[1:4] for line in data.splitlines() if line.startswith(b"v ")]
             vertices = np.array(rows, dtype="S32").astype(np.float64) if rows else np.empty((0, 3))
         else:
@@ -164,6 +189,8 @@ def read_mesh(path: Path, data: bytes | None = None) -> tuple[np.ndarray, np.nda
     if not np.isfinite(vertices).all():
         bad = int((~np.isfinite(vertices)).any(1).sum())
         raise VrnError(f"'{path}': {bad} of {len(vertices)} vertices are NaN or infinite")
+    if triangles and faces is not None and not _numeric(np.asarray(faces)):
+        raise VrnError(f"'{path}': faces must be numbers (F, 3), got {np.asarray(faces).dtype}")
     return vertices, faces
 
 
@@ -262,9 +289,7 @@ def score_one(
     try:
         data = path.read_bytes()
         row["stamp"] = _stamp(data, truth)
-        vertices, faces = read_mesh(path, data)
-        if correspondence == "surface" and faces is None and path.suffix.lower() == ".obj":
-            vertices, faces = _trimesh(data, ".obj")
+        vertices, faces = read_mesh(path, data, triangles=correspondence == "surface")
         vertices = to_image(vertices, frame, truth)
         row.update(vertices=len(vertices), warning=suspicion(vertices, truth))
         s = metrics.score(vertices, truth.points, truth.eyes, correspondence=correspondence, faces=faces)
@@ -290,7 +315,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise VrnError(f"'{path}' was not written by this evaluation: choose another --out")
             return [{**r, "nme": float(r["nme"]), "nme_rigid": float(r["nme_rigid"])} for r in reader]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:  # TypeError: a row that is cut short
         raise VrnError(f"cannot read '{path}': {error}; delete it to begin again") from error
 
 

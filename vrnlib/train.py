@@ -9,7 +9,8 @@ runs (see :mod:`vrnlib.checkpoint`), and at its end `<kind>-<profile>.safetensor
 any moment, a run goes on from its checkpoint, and with one thread arrives at the very same weights.
 
     vrn train vrn --profile laptop --out build/my-run --minutes 120
-    torchrun --nproc-per-node 4 -m vrnlib train guided --profile paper --recipe paper --out build/guided
+    torchrun --nproc-per-node 4 -m vrnlib train guided --profile paper --recipe paper \
+        -p batch_size=24 --out build/guided
 
 With several processes each takes its part of every batch, and gradients are averaged: batch k holds the same
 faces whatever their number. Batch normalisation sees the part of its own process, as it did in Torch7's
@@ -51,7 +52,7 @@ from vrnlib.errors import VrnError
 from vrnlib.networks import Network
 from vrnlib.objective import inputs, losses, validate
 from vrnlib.params import strict
-from vrnlib.provenance import collect, read_json, write_json
+from vrnlib.provenance import collect, read_json, writable_folder, write_json
 from vrnlib.recipe import TrainParams, bf16_is_fast, changes, learning_rate, progress, time_left
 from vrnlib.training_data import open_data
 from vrnlib.weights import read_detector, start_from
@@ -62,11 +63,25 @@ Say = Callable[[str], None]
 
 
 def make_fabric(precision: str) -> Fabric:
-    """Fabric for this process: alone, or one of those that torchrun or SLURM started."""
-    variables = ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    """Fabric for this process: alone, or one of those that torchrun or SLURM started.
+
+    Raises
+    ------
+    VrnError
+        SLURM has given several tasks, and they were not started with srun.
+    """
+    variables, torchrun = ("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "TORCHELASTIC_RUN_ID" in os.environ
+    if not torchrun:
         variables = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")
     world, local = (int(os.environ.get(name, "1")) for name in variables)
+    # inside an allocation, yet not started by srun (or in a job that Lightning takes for a shell), a process
+    # would wait for others that nobody starts
+    step, job = os.environ.get("SLURM_STEP_ID"), os.environ.get("SLURM_JOB_NAME")
+    if world > 1 and not torchrun and (step is None or job in ("bash", "interactive")):
+        raise VrnError(
+            f"SLURM has {world} tasks for this job, but this process is not one of them: start the training "
+            "with srun in a batch script, or with torchrun; for one process unset SLURM_NTASKS"
+        )
     nodes = max(1, world // local)
     strategy = "ddp" if world > 1 else "auto"
     fabric = Fabric(devices=local, num_nodes=nodes, strategy=strategy, precision=precision)  # type: ignore[arg-type]
@@ -113,14 +128,18 @@ def train(
         loss is not a number any more.
     """
     out, p = Path(out), params
-    tag = p.data_tag or type(dataset).__name__
+    writable_folder(out)
+    if p.keep and dataset is not None and not p.data_tag:
+        raise VrnError("keep needs to know a data set of your own from others: name it with data_tag")
+    version = f"{type(dataset).__name__} {p.data_tag}".strip()  # of a data set that the caller brings
     if dataset is None or validation is None:
-        drawn, held, version = open_data(p)
-        tag = tag if dataset is not None else p.data_tag or version
+        drawn, held, named = open_data(p)
+        version = version if dataset is not None else named
         dataset = drawn if dataset is None else dataset
         validation = held if validation is None else validation
+    tag = p.data_tag or version
     if p.keep:
-        dataset = batches.Kept(dataset, p.keep, [tag, p.data, p.exclude, p.size, p.depth, p.seed])
+        dataset = batches.Kept(dataset, p.keep, [version, *_identity(p), p.size, p.depth, p.seed])
         p = replace(p, keep="")  # a folder of this machine: it has no place in what others read
     if p.threads:
         torch.set_num_threads(p.threads)
@@ -148,7 +167,7 @@ def train(
         if fixed:
             model.fix_detector(detector)  # the checkpoint may have a former one
         changed = changes(strict(TrainParams, former, f"{out}/checkpoint.json"), p, out)
-        if progress(p, state) >= 1 and not changed and (out / "metrics.json").exists():
+        if progress(p, state) >= 1 and (out / "metrics.json").exists():
             say(f"{out}: this run is finished")
             return read_json(out / "metrics.json")
     fabric.barrier()  # every process has looked into the folder before the first one changes it
@@ -158,6 +177,8 @@ def train(
         f"{f'{processes} processes, ' if processes > 1 else ''}{torch.get_num_threads()} threads, "
         f"{p.workers} workers, step {state.step}"
     )
+    for name, (before, now) in changed.items():
+        say(f"{name} is {now} from here on, it was {before}")
 
     with ExitStack() as context:
         stop, log, held_out = context.enter_context(stop_signals()), None, []
@@ -217,9 +238,10 @@ def train(
                     parts[name] = parts.get(name, 0.0) + value.item() / p.accumulate
             loss, seconds, stopping = _agree(fabric, loss, time.monotonic() - start, stop.is_set())
             if not np.isfinite(loss):
+                kept = f"the last good checkpoint in {out} is kept: resume"
+                kept = kept if has_checkpoint(out) else "nothing was saved yet: start again"
                 raise VrnError(
-                    f"the loss became {loss} at step {state.step + 1}; the last good checkpoint "
-                    f"in {out} is kept: resume with a lower learning rate"
+                    f"the loss became {loss} at step {state.step + 1}; {kept} with a lower learning rate"
                 )
             tuned.step()
             recent.append(loss)
@@ -270,6 +292,12 @@ def train(
     write_json(out / "metrics.json", metrics)
     say(f"finished after {state.position:,} faces: {exported}")
     return metrics
+
+
+def _identity(p: TrainParams) -> list[str]:
+    # Which faces the parameters choose, for batches that are kept.
+    left_out = Path(p.exclude).read_text(encoding="utf-8") if p.exclude else ""
+    return [p.data, p.bfm, left_out]
 
 
 def _pieces(tensors: tuple[Tensor | None, ...], count: int) -> list[tuple[Any, ...]]:

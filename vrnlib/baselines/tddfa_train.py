@@ -101,7 +101,7 @@ def train(
     if resuming:
         former, state, flying_u = load_state(out, network, optimiser)
         changed = changes(strict(TddfaParams, former, f"{out}/checkpoint.json"), p, out)
-        if p.progress(state) >= 1 and not changed and (out / "metrics.json").exists():
+        if p.progress(state) >= 1 and (out / "metrics.json").exists():
             say(f"{out}: this run is finished")
             return read_json(out / "metrics.json")
         flying = _again(p, data, true, state, flying_u)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,10 @@ def train(
     kind: Annotated[str, typer.Argument(help="vrn, multitask, guided, or landmarks (Guided's detector).")],
     profile: Annotated[str, typer.Option(help="smoke, laptop or paper.")] = "laptop",
     data: Annotated[
-        str, typer.Option(help="synth-lp (drawn on the fly), or the folder of 300W-LP.")
+        str,
+        typer.Option(
+            help="synth-lp (drawn on the fly), a folder of shards (vrn data write), or that of 300W-LP."
+        ),
     ] = "synth-lp",
     out: Annotated[
         Path | None,
@@ -31,7 +35,11 @@ def train(
         float | None, typer.Option(help="Stop after so many times 61,225 faces.", show_default=False)
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="laptop, or paper: 1e-4, after 40 epochs 1e-5, 50 epochs, float32.")
+        str,
+        typer.Option(
+            help="laptop: 4e-4, halved seven times until the end; paper: 1e-4, after 40 epochs 1e-5, "
+            "50 epochs, float32."
+        ),
     ] = "laptop",
     weights: Annotated[
         Path | None,
@@ -64,7 +72,7 @@ def train(
     if estimate:
         from vrnlib.estimate import estimate as cost_of
 
-        for line in cost_of(params).lines(params, processes, tflops):
+        for line in cost_of(params, processes=processes).lines(params, processes, tflops):
             typer.echo(line)
         return
     out = out or Path("build") / f"{kind}-{profile}"
@@ -94,15 +102,17 @@ def gather(
     """
     from vrnlib.notebook import parse_assignments
     from vrnlib.params import Kind
-    from vrnlib.recipe import EPOCH, PAPER, TrainParams
+    from vrnlib.recipe import EPOCH, LAPTOP, PAPER, TrainParams
 
     for word, known, what in ((kind, typing.get_args(Kind), "network"), (recipe, RECIPES, "recipe")):
         if word not in known:
             raise VrnError(f"unknown {what} '{word}'{did_you_mean(word, known)}: use {', '.join(known)}")
     if faces is not None and epochs is not None:
         raise VrnError("--faces and --epochs are two words for one thing: leave one of them out")
-    values: dict[str, Any] = dict(PAPER) if recipe == "paper" else {}
+    values: dict[str, Any] = dict({"laptop": LAPTOP, "paper": PAPER}[recipe])
     if epochs is not None:
+        if not (math.isfinite(epochs) and epochs > 0):
+            raise VrnError(f"--epochs {epochs}: give a positive number")
         faces = round(epochs * EPOCH)
     end = {"max_faces": faces, "max_minutes": minutes}
     values |= {name: value for name, value in end.items() if value is not None}

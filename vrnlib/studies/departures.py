@@ -15,21 +15,22 @@ from typing import Any
 
 import torch
 
+from vrnlib import recipe
 from vrnlib.networks import VRN
 from vrnlib.studies.architecture import train_plain
 from vrnlib.studies.arms import Run
 from vrnlib.studies.small import Budget, Faces, Say
 
-LAPTOP = {"modules": 2, "stacks": 2, "levels": 3, "batch_size": 8, "learning_rate": 4e-4}
-"""Where the budget differs from that of the other studies: the laptop's recipe."""
-_DROPS = (0.06, 0.5, 0.7, 0.8, 0.88, 0.94, 0.98)
+LAPTOP = {
+    **{"modules": 2, "stacks": 2, "levels": 3, "batch_size": 8},
+    **{"learning_rate": recipe.LAPTOP["learning_rate"], "faces": 8_192},
+}
+"""Where the budget differs from that of the other studies: the laptop's recipe, and half of the faces."""
 
 
 def halved(progress: float) -> float:
-    """The laptop's schedule, a factor of its first rate at a part 0..1 of the run: halved at 6, 50, 70, 80,
-    88, 94 and 98 %.
-    """
-    return 0.5 ** sum(progress >= d for d in _DROPS)
+    """The schedule of `vrnlib.recipe.LAPTOP` as a factor of its first rate, at a part 0..1 of the run."""
+    return recipe.LAPTOP["lr_drop_factor"] ** sum(progress >= d for d in recipe.LAPTOP["lr_drop"])
 
 
 def paper(progress: float) -> float:

@@ -54,8 +54,8 @@ class Budget:
     modules: int = 1
     stacks: int = 1
     levels: int = 2
-    faces: int = 40_000
-    detector_faces: int = 20_000
+    faces: int = 16_384
+    detector_faces: int = 8_192
     detector_passes: int = 2
     batch_size: int = 16
     learning_rate: float = 3e-3

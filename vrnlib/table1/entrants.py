@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from vrnlib.checkpoint import data_shown, read_log
 from vrnlib.errors import VrnError, did_you_mean
 from vrnlib.params import profile
 from vrnlib.provenance import project_folder, sha256
@@ -243,8 +244,8 @@ def fingerprint(name: str) -> str:
 
 
 def training(name: str) -> dict[str, Any] | None:
-    """What a network says of its training: `faces` shown, `minutes`, `data`, and `finished` (False: an
-    intermediate state), `detector_faces` (of a detector that was trained by itself, else None). None for
+    """What a network and its log say of its training: `faces` shown, `minutes`, `data`, `finished` (False: an
+    intermediate state), and `detector_faces` (of a detector that was trained by itself, else None). None for
     methods without a training.
     """
     from safetensors import SafetensorError, safe_open
@@ -259,6 +260,10 @@ def training(name: str) -> dict[str, Any] | None:
     except (OSError, SafetensorError, ValueError) as error:
         raise VrnError(f"'{path.name}' is damaged ({error}): restore it or train again") from error
     told = {k: meta.get(k) for k in ("faces", "minutes", "data")} | {"finished": meta.get("finished", True)}
+    runs = project_folder() / "results" / "runs" / ("seeds" if "-seed" in name else "")
+    log = runs / path.stem / "log.jsonl"
+    if log.is_file():  # the checkpoint names the last data only
+        told["data"] = data_shown(read_log(log))
     return told | {"detector_faces": (meta.get("detector") or {}).get("faces")}
 
 
