@@ -85,7 +85,7 @@ seeds: $(STAMP)
 	done; done
 
 # Grown from the trained VRN; the same command goes on.
-PAPER_FACES ?= 24576
+PAPER_FACES ?= 10240
 paper-size: $(STAMP)
 	$(BIN)/python -m vrnlib.train --profile paper --kind vrn --wiring low --weights results/checkpoints/vrn-laptop.safetensors \
 		--out build/runs/vrn-paper --max-faces $(PAPER_FACES) --learning-rate 4e-4 --lr-drop 0.5 0.7 0.8 0.88 0.94 0.98 \
