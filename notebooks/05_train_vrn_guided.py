@@ -246,13 +246,13 @@ pictures_of = [f["image"] for f in faces]
 true_points = np.stack([f["landmarks"] for f in faces])
 own = lesson.ask(model, pictures_of)
 rng = np.random.default_rng(seed)
-pixel = window / 48  # the study's pixel
+pixel = window / 64  # the study's pixel
 guides = {
     "its own landmarks": own.landmarks,
     "the true ones": true_points,
-    "true, noise of 1/48 of the window": true_points + rng.normal(0, pixel, true_points.shape),
-    "true, noise of 4/48": true_points + rng.normal(0, 4 * pixel, true_points.shape),
-    "true, moved sideways by 3/48": true_points + [3 * pixel, 0],
+    "true, noise of 1/64 of the window": true_points + rng.normal(0, pixel, true_points.shape),
+    "true, noise of 4/64": true_points + rng.normal(0, 4 * pixel, true_points.shape),
+    "true, moved sideways by 3/64": true_points + [3 * pixel, 0],
     "those of another face": np.roll(true_points, 1, 0),
     "switched off": np.full_like(true_points, -10 * window),
 }
@@ -419,9 +419,11 @@ if content:
     figures.note("\n".join(f"- {line}" for line in content["conclusion"]))
 
 # %% [markdown]
-# **What to notice.** A photograph brings no true landmarks: compare the orange squares with the line without guidance, and intervals before means. Landmarks that are
-# good enough help a lot, in any encoding that says where they are. Landmarks from a detector help a network that was *trained* with such
-# landmarks; one that has only ever seen true ones follows every error.
+# **What to notice.** A photograph brings no true landmarks: compare the orange squares with the line without guidance, and intervals before means.
+# True landmarks help more than anything else in this notebook. Those of a small detector *harm* a network that has only ever seen true ones, because it
+# follows every error; a network *trained* with such landmarks gains by them. As pictures they help in every form: wider Gaussians, one summed channel, or
+# Gaussians at the features do about as well as 68 channels at the input; coordinates do much worse. Our `laptop` network was trained with true landmarks, as
+# in the paper, and is ahead of the plain VRN all the same: its detector is several times as exact as the one of this study.
 #
 # ## Check yourself
 # Solutions: [solutions_05_train_vrn_guided](solutions_05_train_vrn_guided.ipynb).
